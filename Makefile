@@ -1,0 +1,47 @@
+# Two commands do all set-up: `make quickstart` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test lint types pytest test-cluster test-faults test-browser bench clean
+
+quickstart: .venv/.installed-quickstart
+	"$(BIN)/harness" sweep sweeps/quickstart.yaml
+
+test: lint types pytest
+
+lint: .venv/.installed-dev
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+
+types: .venv/.installed-dev
+	"$(BIN)/basedpyright" --level error
+
+pytest: .venv/.installed-dev
+	"$(BIN)/python" -m pytest
+
+test-cluster: .venv/.installed-dev
+	"$(BIN)/python" -m pytest -m cluster
+
+test-faults: .venv/.installed-dev
+	"$(BIN)/python" -m pytest -m faults
+
+test-browser: .venv/.installed-dev
+	"$(BIN)/python" -m pytest -m browser
+
+bench: .venv/.installed-dev
+	"$(BIN)/python" -m pytest -m bench --benchmark-enable --benchmark-columns=median,iqr,rounds tests/benchmarks
+
+# A stamp for each set of extras, made anew when pyproject.toml changes.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed-quickstart: .venv/bin/python pyproject.toml
+	"$(BIN)/python" -m pip install --quiet -e ".[quickstart]"
+	touch "$@"
+
+.venv/.installed-dev: .venv/bin/python pyproject.toml
+	"$(BIN)/python" -m pip install --quiet -e ".[quickstart,dev]"
+	touch .venv/.installed-quickstart "$@"
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,48 @@
+"""APE: every pair's connector trained on its own. The grid search that Hyma is compared with."""
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from harness.connectors import Layers, init_layers, parameters
+from harness.method import Budget, Estimate, Fit, Pair, Problem, Progress, Sizes
+from harness.training import LogitScales, Recipe, Trainee, estimate_training, train
+
+
+def pair_generator(seed: int, pair: Pair) -> torch.Generator:
+    """The pair's own random stream: the same whatever other pairs are trained beside it."""
+    digest = hashlib.sha256(f"{seed}\0{pair[0]}\0{pair[1]}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ape(Recipe):
+    """One connector per pair: symmetric InfoNCE, AdamW, warm-up and cosine.
+
+    The batches depend on the seed alone, the initial weights on seed and pair.
+    """
+
+    kind: ClassVar[Literal["per_pair"]] = "per_pair"
+    version: ClassVar[int] = 1
+
+    def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
+        """Train the cell's one pair."""
+        (pair,) = problem.pairs
+        layers: Layers = init_layers(problem.sizes.shape(pair), pair_generator(seed, pair), device=problem.device)
+        trainee = Trainee(
+            parameters=parameters(layers),
+            generate=lambda pairs: dict.fromkeys(pairs, layers),
+            scales=LogitScales(problem.pairs, self.logit_scale, problem.device),
+            pair_sampler=itertools.repeat((pair,)),
+            pairs_per_step=1,
+        )
+        return train(problem, budget, self, trainee, seed=seed, progress=progress)
+
+    def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
+        """Closed form of one cell's spending."""
+        (pair,) = sizes.pairs
+        params = sizes.shape(pair).params + (self.logit_scale == "learned")
+        return estimate_training(sizes, budget, self, pairs_per_step=1, trained_params=params)

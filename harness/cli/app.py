@@ -1,0 +1,53 @@
+"""The ``harness`` command: one file of this folder per verb."""
+
+import sys
+import warnings
+from typing import NoReturn
+
+import typer
+from rich.markup import escape
+
+from harness.cli import embed, export, ls, plan, report, status, sweep, validate
+from harness.cli.common import stderr
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    help="Which image and text encoders should I stitch, and what is the cheapest trustworthy way to find out?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (
+    sweep.sweep,
+    plan.plan,
+    embed.embed,
+    status.status,
+    report.report,
+    ls.ls,
+    validate.validate,
+    export.export,
+):
+    app.command()(verb)
+
+
+@app.callback()
+def _version() -> None:
+    """Nothing happens before a verb."""
+
+
+def main() -> None:
+    """Entry point: bad input is one line and exit code 2, never a traceback."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore", category=FutureWarning)  # other libraries' notes to their developers
+    try:
+        app()
+    except HarnessError as error:
+        _stop(str(error))
+    except OSError as error:  # a full disk, a folder that may not be written
+        _stop(str(error))
+
+
+def _stop(message: str) -> NoReturn:
+    stderr.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False)
+    sys.exit(2)

@@ -1,0 +1,112 @@
+"""What several verbs share: options, and how a sweep and a run are found."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.registry import near
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.config import Sweep
+    from harness.store import RunStore
+
+INTERRUPTED = 130
+
+WIDE = 160
+"""Columns where the output is not a terminal, so that tables in logs keep their numbers."""
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr)
+    wide = not console.is_terminal and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=WIDE) if wide else console
+
+
+stdout = _console(stderr=False)
+stderr = _console(stderr=True)
+
+SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML or JSON).", show_default=False)]
+RunFolder = Annotated[str, typer.Argument(help="A run: its folder, or its name below runs/.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a field, e.g. --set methods.ape.epochs=5.")]
+Seeds = Annotated[str | None, typer.Option(help="Seeds instead of the file's, e.g. 0,1,2.")]
+Storage = Annotated[str | None, typer.Option(help="Storage folder instead of the file's (from the current folder).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def open_sweep(path: Path, sets: Sequence[str] | None, seeds: str | None, storage: str | None) -> Sweep:
+    """The checked sweep file with the command line's overrides.
+
+    Nothing may reach for a hub's telemetry, and tokenizers must not start threads of their own.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from harness.config import load_sweep
+
+    overrides = list(sets or [])
+    if seeds is not None:
+        overrides.append(f"seeds=[{seeds}]")
+    if storage is not None:
+        where = storage if "://" in storage else str(Path(storage).expanduser().resolve())
+        overrides.append(f"storage={json.dumps(where)}")
+    return load_sweep(path, overrides=overrides)
+
+
+def open_run(run: str) -> RunStore:
+    """A run by folder or by name below ``runs/``.
+
+    Raises:
+        HarnessError: No run there.
+    """
+    from harness.store import RunStore
+
+    for folder in (Path(run).expanduser(), Path("runs") / run):
+        if (folder / "manifest.json").is_file():
+            return RunStore(folder)
+    names = [path.parent.name for path in Path("runs").glob("*/manifest.json")]
+    hint = near(run, names) if names else "run harness sweep SWEEP first"
+    raise HarnessError(f"no run {run!r}: neither a folder with a manifest.json nor a name below runs/", fix=hint)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends the command with one line and exit code 130; what had finished is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stderr.print("[yellow]interrupted[/]: what had finished is kept; the same command finishes the rest")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def choose(given: str | None, names: Sequence[str], noun: str) -> list[str]:
+    """A comma-separated choice among names; all of them if none is given.
+
+    Raises:
+        HarnessError: An unknown name.
+    """
+    if given is None:
+        return list(names)
+    chosen = [name.strip() for name in given.split(",") if name.strip()]
+    for name in chosen:
+        if name not in names:
+            raise HarnessError(f"unknown {noun} {name!r}", fix=near(name, names))
+    return chosen
+
+
+def short(number: float | None) -> str:
+    """A large number for people: 1.23 G; a dash for None."""
+    if number is None:
+        return "-"
+    for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number:.3g}"

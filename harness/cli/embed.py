@@ -1,0 +1,49 @@
+"""``harness embed``: extract the banks of a sweep, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from harness.cli.common import Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
+
+if TYPE_CHECKING:
+    from harness.workspace import BankRequest, Workspace
+
+
+def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> None:
+    """Extract every bank of a sweep that is not there yet. Interrupted, it goes on where it stopped."""
+    config = open_sweep(sweep_file, set_, None, storage)
+    from harness.workspace import Workspace
+
+    workspace = Workspace(config)
+    workspace.check()
+    with interruptible():
+        made = extract_with_bars(workspace)
+    for request in workspace.banks.values():
+        note = "extracted" if request in made else "was there"
+        stdout.print(
+            f"{note}  {request.info.modality:5}  {request.spec.id}  {request.path}", soft_wrap=True, markup=False
+        )
+
+
+def extract_with_bars(workspace: Workspace) -> list[BankRequest]:
+    """Extract what is missing with a progress bar per bank."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    bars: dict[tuple[str, str, str], object] = {}
+    with Progress(*columns, console=stderr) as progress:
+
+        def show(request: BankRequest, done: int, total: int) -> None:
+            key = (request.dataset.digest, request.info.modality, request.spec.id)
+            if key not in bars:
+                bars[key] = progress.add_task(f"embed {request.spec.id}", total=total)
+            progress.update(bars[key], completed=done, total=total)  # type: ignore[arg-type]
+
+        return workspace.extract_missing(show)

@@ -1,0 +1,30 @@
+"""``harness export``: one pair's connector as a folder that ``harness.load`` opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.common import RunFolder, open_run, stdout
+from harness.errors import HarnessError
+
+
+def export(
+    run: RunFolder,
+    method: Annotated[str, typer.Option(help="Label of the method.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
+    pair: Annotated[str, typer.Option(metavar="IMAGE TEXT | best", help="The pair; best: the method's pick.")] = "best",
+    text: Annotated[str | None, typer.Argument(hidden=True, show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; none: the best on validation.")] = None,
+) -> None:
+    """Write the connector (safetensors), config.json and a model card of one pair."""
+    store = open_run(run)
+    # The shell hands over `--pair IMAGE TEXT` as an option with one value and one more argument.
+    if (pair == "best") != (text is None):
+        raise HarnessError("--pair takes an image encoder and a text encoder, or best", fix="--pair IMAGE TEXT")
+    from harness.export import export_connector
+
+    folder = export_connector(store, method, (pair, text) if text else None, out, seed=seed)
+    stdout.print(f"wrote {folder}", soft_wrap=True, markup=False, highlight=False)

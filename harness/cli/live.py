@@ -1,0 +1,80 @@
+"""The live line of a running sweep."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+
+    from harness.store import CellRecord, PlannedCell
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between lines where the output is not a terminal."""
+
+
+class LiveLine:
+    """Counts cells and shows one line: done, failed, running, time left, best pair so far.
+
+    Args:
+        total: Cells to run now.
+        done_before: Cells that were done already.
+        higher_is_better: Sign of the selection metric.
+        console: Where to draw.
+    """
+
+    def __init__(self, total: int, done_before: int, higher_is_better: bool, console: Console) -> None:
+        self._total, self._before, self._console = total, done_before, console
+        self._sign = 1 if higher_is_better else -1
+        self._running: dict[str, PlannedCell] = {}
+        self._start = self._printed = time.monotonic()
+        self.bad: list[CellRecord] = []
+        self.finished_now = 0
+        self._best: tuple[float, str] | None = None
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._line, transient=True)
+
+    def __enter__(self) -> LiveLine:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        self._console.print(self._line(), soft_wrap=True)
+
+    def started(self, cell: PlannedCell) -> None:
+        """A cell began to run."""
+        self._running[cell.key] = cell
+
+    def finished(self, record: CellRecord) -> None:
+        """A cell's record is on disk."""
+        self._running.pop(record.key, None)
+        self.finished_now += 1
+        if record.status != "done":
+            self.bad.append(record)
+        for pair in record.metrics if record.kind != "score" else ():
+            score = self._sign * pair.score
+            if self._best is None or score > self._best[0]:
+                self._best = (score, f"{pair.image} x {pair.text} {pair.score:.3f} ({record.label}, validation)")
+        if not self._console.is_terminal and time.monotonic() - self._printed > PLAIN_EVERY_S:
+            self._printed = time.monotonic()
+            self._console.print(self._line(), soft_wrap=True)
+
+    def _line(self) -> Text:
+        done = self._before + self.finished_now - len(self.bad)
+        parts = [f"cells {done}/{self._before + self._total} done"]
+        parts += [f"{len(self.bad)} failed", f"{len(self._running)} running"]
+        left = self._total - self.finished_now
+        if self.finished_now and left:
+            seconds = (time.monotonic() - self._start) / self.finished_now * left
+            parts.append(f"ETA {int(seconds // 60)}:{int(seconds % 60):02d}")
+        if self._best:
+            parts.append(f"best {self._best[1]}")
+        return Text(" · ".join(parts))

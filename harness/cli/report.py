@@ -1,0 +1,37 @@
+"""``harness report``: write a run's report, at any time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from harness.cli.common import RunFolder, open_run, stdout
+
+if TYPE_CHECKING:
+    from reports.build import ReportPaths
+
+
+def report(run: RunFolder) -> None:
+    """Write summary.json, report.md, index.html, tables and plots of a run, also of one that is not finished."""
+    store = open_run(run)
+    from reports.build import build_report
+
+    print_summary(build_report(store.path))
+
+
+def print_summary(paths: ReportPaths) -> None:
+    """The summary table, the answer in words, and where the report lies."""
+    from reports.summary import SUMMARY_COLUMNS, summary_rows
+
+    table = Table(title=paths.result.run, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in SUMMARY_COLUMNS:
+        left = name in ("method", "kind") or "best pair" in name
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for row in summary_rows(paths.result):
+        table.add_row(*row)
+    stdout.print(table)
+    for sentence in paths.answer:
+        stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    stdout.print(f"report: {paths.index}", soft_wrap=True, markup=False, highlight=False)

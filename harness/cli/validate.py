@@ -1,0 +1,21 @@
+"""``harness validate``: find every mistake before compute is spent."""
+
+from __future__ import annotations
+
+from harness.cli.common import Seeds, Set, SweepFile, open_sweep, stdout
+
+
+def validate(sweep_file: SweepFile, seeds: Seeds = None, set_: Set = None) -> None:
+    """Check that every name resolves, every file exists and all shapes agree. Extracts and trains nothing."""
+    config = open_sweep(sweep_file, set_, seeds, None)
+    from harness.plan import make_plan
+    from harness.workspace import Workspace
+
+    planned = make_plan(Workspace(config))
+    planned.check()
+    splits = ", ".join(f"{len(rows)} {name}" for name, rows in planned.workspace.index.splits.items())
+    stdout.print(
+        f"ok: {len(planned.workspace.images)} image x {len(planned.workspace.texts)} text encoders, "
+        f"{len(planned.cells)} cells, images: {splits}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,107 @@
+"""Grids that exist only on paper: sizes for ``harness plan``, without any embedding."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from PIL.Image import Image
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from harness.data.base import SPLITS, Index
+from harness.data.digests import digest_json
+from harness.encoders.base import EncoderInfo, Modality
+from harness.errors import HarnessError
+
+
+class Shape(BaseModel):
+    """One encoder on paper.
+
+    Attributes:
+        dim: Embedding dimension.
+        params: Parameter count.
+        flops_per_sample: Forward FLOPs of one sample.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dim: Annotated[int, Field(ge=1)]
+    params: Annotated[float, Field(gt=0)] | None = None
+    flops_per_sample: Annotated[float, Field(gt=0)] | None = None
+
+
+def _as_shape(value: Any) -> Any:
+    return value if isinstance(value, dict | Shape) else {"dim": value}
+
+
+ShapesByName = Annotated[dict[str, Annotated[Shape, BeforeValidator(_as_shape)]], Field(min_length=1)]
+
+
+class ShapesConfig(BaseModel):
+    """The ``data`` part of kind ``shapes``.
+
+    Attributes:
+        name: Name of the dataset.
+        rows: Training images.
+        image: Image encoder id -> dimension, or ``{dim: ..., params: ..., flops_per_sample: ...}``.
+        text: The same for text encoders.
+        captions_per_image: Captions of every image.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["shapes"] = "shapes"
+    name: str = "shapes"
+    rows: Annotated[int, Field(ge=1)]
+    image: ShapesByName
+    text: ShapesByName
+    captions_per_image: Annotated[int, Field(ge=1)] = 1
+
+
+class ShapesDataset:
+    """Row counts and dimensions. All rows are training rows."""
+
+    Config: ClassVar[type[ShapesConfig]] = ShapesConfig
+
+    def __init__(self, config: ShapesConfig) -> None:
+        self.name, self._config = config.name, config
+        self.digest = digest_json({"shapes": config.rows, "captions_per_image": config.captions_per_image})
+
+    def index(self) -> Index:
+        """All rows in ``train``; ``validation`` and ``test`` are empty."""
+        rows = np.arange(self._config.rows)
+        splits = {name: rows if name == "train" else rows[:0] for name in SPLITS}
+        return Index(len(rows), np.repeat(rows, self._config.captions_per_image), splits)
+
+    def images(self, rows: Sequence[int]) -> Iterable[Image]:
+        """There are none."""
+        raise self._planning_only()
+
+    def captions(self, rows: Sequence[int]) -> list[str]:
+        """There are none."""
+        raise self._planning_only()
+
+    def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo]:
+        """The encoders of this side."""
+        return {encoder: _info(encoder, modality, shape) for encoder, shape in self._shapes(modality).items()}
+
+    def embeddings(self, encoder: str, modality: Modality, start: int, stop: int) -> np.ndarray:
+        """There are none."""
+        raise self._planning_only()
+
+    def class_embeddings(self, encoder: str) -> np.ndarray | None:
+        """None."""
+        return None
+
+    def _shapes(self, modality: Modality) -> Mapping[str, Shape]:
+        return self._config.image if modality == "image" else self._config.text
+
+    def _planning_only(self) -> HarnessError:
+        return HarnessError(
+            "shapes are for planning only", where=self.name, fix="harness plan, or data of another kind"
+        )
+
+
+def _info(encoder: str, modality: Modality, shape: Shape) -> EncoderInfo:
+    params = None if shape.params is None else int(shape.params)
+    revision = f"shapes:{shape.dim}"
+    return EncoderInfo(encoder, modality, shape.dim, params, revision=revision, flops_per_sample=shape.flops_per_sample)

@@ -1,0 +1,275 @@
+"""A world with known truth: encoders are noisy, partial, mildly nonlinear views of shared latent factors.
+
+Image r has latent factors ``z_r ~ N(0, I)`` of ``latent`` dimensions; caption c of image r has ``z_r + caption_noise *
+N(0, I)``. Encoder e sees factor k with gain ``g_ek`` (0 for factors it is blind to) and noise ``s_e``; it turns what it
+sees into its own ``dim`` directions by a random orthonormal ``Q_e``, squashes every coordinate and adds an offset:
+
+    y = squash(sqrt(dim / seen) * (Q_e (g_e * z + s_e * N(0, I)) + h * N(0, I))) + o_e,    s_e^2 = (1 - q_e) / q_e
+
+with quality ``q_e`` in (0, 1). The squash is strictly monotone, so it hides nothing; it only keeps a linear connector
+from being exact. What two encoders share is therefore known in closed form (see ``SyntheticDataset.truth``).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+from PIL.Image import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.data.base import Index
+from harness.data.digests import digest_json
+from harness.data.splits import SplitConfig, split_rows
+from harness.encoders.base import EncoderInfo, Modality
+from harness.errors import HarnessError
+
+_VERSION = 1
+_BLOCK = 1024  # rows drawn together; a change changes every embedding
+_ISOTROPIC = 0.05  # h: noise in directions that carry no factor
+_BLIND = 0.2  # share of the factors that an encoder does not see
+_GAIN_SPREAD = 0.35  # standard deviation of log gains
+_OFFSET = 0.3
+_LATENTS, _CAPTIONS, _CLASSES, _QUALITIES, _VIEW, _NOISE, _CLASS_NOISE = range(7)  # streams of random numbers
+
+Quality = Annotated[float, Field(gt=0, lt=1)]
+Size = Annotated[int, Field(ge=1)]
+
+
+class SyntheticConfig(BaseModel):
+    """The ``data`` part of kind ``synthetic``.
+
+    Attributes:
+        name: Name of the dataset.
+        rows: Images.
+        image_encoders: Number of image encoders, named ``image00``, ``image01``, ...
+        text_encoders: Number of text encoders, named ``text00``, ...
+        image_dims: Their dimensions, repeated in turn.
+        text_dims: The same for text.
+        image_qualities: Qualities, repeated in turn; by default spread over 0.25 to 0.9 in an order drawn by the seed.
+        text_qualities: The same for text.
+        latent: Number of latent factors.
+        captions_per_image: Captions of every image.
+        caption_noise: Standard deviation of what a caption says beside its image.
+        nonlinearity: 0 (linear) to below 1.
+        classes: Number of classes for zero-shot classification; 0 for none.
+        seed: Seed of the world.
+        split: Shares and seed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["synthetic"] = "synthetic"
+    name: str = "synthetic"
+    rows: Size
+    image_encoders: Size
+    text_encoders: Size
+    image_dims: Annotated[list[Size], Field(min_length=1)] = [64]
+    text_dims: Annotated[list[Size], Field(min_length=1)] = [64]
+    image_qualities: Annotated[list[Quality], Field(min_length=1)] | None = None
+    text_qualities: Annotated[list[Quality], Field(min_length=1)] | None = None
+    latent: Size = 32
+    captions_per_image: Size = 1
+    caption_noise: Annotated[float, Field(ge=0)] = 0.3
+    nonlinearity: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    classes: Annotated[int, Field(ge=0)] = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+    split: SplitConfig = SplitConfig()
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "SyntheticConfig":
+        if self.classes == 1:
+            raise ValueError("classes must be 0 or at least 2")
+        return self
+
+
+@dataclass(frozen=True)
+class View:
+    """How one encoder sees the world.
+
+    Attributes:
+        quality: ``q`` in (0, 1).
+        gains: ``[latent]`` gains, 0 where it is blind.
+        noise: Standard deviation ``s`` of the noise on every seen factor.
+        directions: ``[dim, seen]`` orthonormal directions of the seen factors.
+        offset: ``[dim]`` constant part of every embedding.
+    """
+
+    quality: float
+    gains: Float[np.ndarray, " latent"]
+    noise: float
+    directions: Float[np.ndarray, "dim seen"]
+    offset: Float[np.ndarray, " dim"]
+
+    @property
+    def reliability(self) -> Float[np.ndarray, " latent"]:
+        """Squared correlation of each factor with what the encoder shows of it."""
+        return self.gains**2 / (self.gains**2 + self.noise**2 + _ISOTROPIC**2)
+
+
+class SyntheticDataset:
+    """A synthetic world. Every encoder has its own stream of random numbers, and any slice of rows is the same
+    however it is asked for.
+    """  # noqa: D205
+
+    Config: ClassVar[type[SyntheticConfig]] = SyntheticConfig
+
+    def __init__(self, config: SyntheticConfig) -> None:
+        self.name, self._config = config.name, config
+        # Numbers of encoders are left out: one more encoder changes nothing for those that are already there.
+        world = {"rows", "latent", "captions_per_image", "caption_noise", "classes", "seed"}
+        self._world = digest_json({"version": _VERSION, **config.model_dump(include=world - {"rows"})})
+        self.digest = digest_json({"version": _VERSION, **config.model_dump(include=world)})
+        caption_image = np.repeat(np.arange(config.rows), config.captions_per_image)
+        class_names = tuple(f"class{c:02d}" for c in range(config.classes)) or None
+        splits = split_rows(config.rows, config.split)
+        self._index = Index(config.rows, caption_image, splits, self._labels(), class_names)
+        self._block = lru_cache(maxsize=8)(self._draw_block)
+        self._view = lru_cache(maxsize=None)(self._draw_view)
+
+    def index(self) -> Index:
+        """The rows and splits."""
+        return self._index
+
+    def images(self, rows: Sequence[int]) -> Iterable[Image]:
+        """There are none."""
+        raise HarnessError(f"{self.name} holds embeddings, no images")
+
+    def captions(self, rows: Sequence[int]) -> list[str]:
+        """There are none."""
+        raise HarnessError(f"{self.name} holds embeddings, no captions")
+
+    def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo]:
+        """The image encoders ``image00``, ... or the text encoders ``text00``, ..."""
+        return {encoder: self._info(modality, i) for i, encoder in enumerate(self._names(modality))}
+
+    def embeddings(self, encoder: str, modality: Modality, start: int, stop: int) -> Float[np.ndarray, "rows dim"]:
+        """Rows [start, stop) of an encoder's embeddings, float32."""
+        number = self._names(modality).index(encoder)
+        parts = []
+        for block in range(start // _BLOCK, -(-stop // _BLOCK)):
+            first = block * _BLOCK
+            rows = self._block(modality, number, block)
+            parts.append(rows[max(start - first, 0) : stop - first])
+        return np.concatenate(parts)
+
+    def class_embeddings(self, encoder: str) -> Float[np.ndarray, "classes dim"] | None:
+        """What a text encoder says of each class's prototype; None in a world without classes."""
+        if not self._config.classes:
+            return None
+        number = self._names("text").index(encoder)
+        rng = self._rng(_CLASS_NOISE, number)
+        return self._show(self._view("text", number), self._prototypes(), rng)
+
+    def truth(self) -> dict[tuple[str, str], float]:
+        """What the two encoders of every pair share, in nats: the true ranking of the pairs.
+
+        The mutual information between an image's and its caption's embeddings, before the L2 normalisation. Factor k
+        reaches the image encoder with squared correlation ``a_k = g^2 / (g^2 + s^2 + h^2)`` and the text encoder with
+        ``b_k = g^2 / (g^2 (1 + caption_noise^2) + s^2 + h^2)``; the canonical correlations of the pair are
+        ``sqrt(a_k b_k)``, so that ``I = -1/2 sum_k log(1 - a_k b_k)``. Monotone squashing does not change it.
+        """
+        images = {name: self._view("image", i).reliability for i, name in enumerate(self._names("image"))}
+        texts = {name: self._caption_reliability(i) for i, name in enumerate(self._names("text"))}
+        return {
+            (image, text): float(-0.5 * np.log1p(-a * b).sum())
+            for image, a in images.items()
+            for text, b in texts.items()
+        }
+
+    def view(self, encoder: str) -> View:
+        """How this encoder sees the world."""
+        modality: Modality = "image" if encoder in self._names("image") else "text"
+        return self._view(modality, self._names(modality).index(encoder))
+
+    def _caption_reliability(self, number: int) -> np.ndarray:
+        view = self._view("text", number)
+        signal = view.gains**2
+        return signal / (signal * (1 + self._config.caption_noise**2) + view.noise**2 + _ISOTROPIC**2)
+
+    def _names(self, modality: Modality) -> list[str]:
+        count = self._config.image_encoders if modality == "image" else self._config.text_encoders
+        return [f"{modality}{i:02d}" for i in range(count)]
+
+    def _dim(self, modality: Modality, number: int) -> int:
+        dims = self._config.image_dims if modality == "image" else self._config.text_dims
+        return dims[number % len(dims)]
+
+    def _info(self, modality: Modality, number: int) -> EncoderInfo:
+        dim = self._dim(modality, number)
+        quality = self._view(modality, number).quality
+        identity = [self._world, modality, number, dim, quality, self._config.nonlinearity]
+        name = self._names(modality)[number]
+        return EncoderInfo(name, modality, dim, revision=digest_json(identity), transform="synthetic")
+
+    def _rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng([self._config.seed, *stream])
+
+    def _quality(self, modality: Modality, number: int) -> float:
+        config = self._config
+        given = config.image_qualities if modality == "image" else config.text_qualities
+        if given is not None:
+            return given[number % len(given)]
+        count = len(self._names(modality))
+        rng = self._rng(_QUALITIES, int(modality == "text"))
+        places = (rng.permutation(count) + rng.random(count)) / count  # one in every part of the range, some close
+        return float(0.25 + 0.65 * places[number])
+
+    def _draw_view(self, modality: Modality, number: int) -> View:
+        quality, dim, latent = self._quality(modality, number), self._dim(modality, number), self._config.latent
+        rng = self._rng(_VIEW, int(modality == "text"), number)
+        seen = min(dim, max(1, round((1 - _BLIND) * latent)))
+        gains = np.zeros(latent)
+        gains[rng.permutation(latent)[:seen]] = np.exp(_GAIN_SPREAD * rng.standard_normal(seen))
+        directions = np.linalg.qr(rng.standard_normal((dim, seen)))[0]
+        offset = _OFFSET * rng.standard_normal(dim)
+        return View(quality, gains, math.sqrt((1 - quality) / quality), directions, offset)
+
+    def _show(self, view: View, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Embeddings of these latents, ``[rows, dim]`` float32."""
+        dim, seen = view.directions.shape
+        noise = view.noise * rng.standard_normal((len(latents), seen))
+        signal = (latents * view.gains)[:, view.gains > 0] + noise
+        # float32 from here on: these are the large arrays.
+        shown = signal.astype(np.float32) @ view.directions.T.astype(np.float32)
+        shown += np.float32(_ISOTROPIC) * rng.standard_normal((len(latents), dim), dtype=np.float32)
+        shown *= np.float32(math.sqrt(dim / seen))
+        bend = np.float32(self._config.nonlinearity)
+        if bend:
+            shown += bend * (np.tanh(shown) - shown)
+        return shown + view.offset.astype(np.float32)
+
+    def _latents(self, block: int) -> np.ndarray:
+        """Latents of one whole block of images; the rows past the last image are drawn too, and not used."""
+        return self._rng(_LATENTS, block).standard_normal((_BLOCK, self._config.latent))
+
+    def _draw_block(self, modality: Modality, number: int, block: int) -> np.ndarray:
+        rng = self._rng(_NOISE, int(modality == "text"), number, block)
+        if modality == "image":
+            return self._show(self._view(modality, number), self._latents(block), rng)[
+                : self._config.rows - block * _BLOCK
+            ]
+        image_rows = np.arange(block * _BLOCK, (block + 1) * _BLOCK) // self._config.captions_per_image
+        first = int(image_rows[0]) // _BLOCK
+        drawn = np.concatenate([self._latents(b) for b in range(first, int(image_rows[-1]) // _BLOCK + 1)])
+        said = self._rng(_CAPTIONS, block).standard_normal((_BLOCK, self._config.latent))
+        latents = drawn[image_rows - first * _BLOCK] + self._config.caption_noise * said
+        count = self._config.rows * self._config.captions_per_image
+        return self._show(self._view(modality, number), latents, rng)[: count - block * _BLOCK]
+
+    def _prototypes(self) -> np.ndarray:
+        """``[classes, latent]`` prototypes, as long as a typical latent."""
+        prototypes = self._rng(_CLASSES).standard_normal((self._config.classes, self._config.latent))
+        return prototypes * (math.sqrt(self._config.latent) / np.linalg.norm(prototypes, axis=1, keepdims=True))
+
+    def _labels(self) -> np.ndarray | None:
+        """The class of an image is the prototype that its latents point to most."""
+        if not self._config.classes:
+            return None
+        prototypes = self._prototypes()
+        blocks = range(-(-self._config.rows // _BLOCK))
+        labels = [np.argmax(self._latents(block) @ prototypes.T, axis=1) for block in blocks]
+        return np.concatenate(labels)[: self._config.rows].astype(np.int64)

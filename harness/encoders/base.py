@@ -1,0 +1,141 @@
+"""What the harness asks of a frozen pretrained encoder: the page an encoder author reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from PIL.Image import Image
+
+from harness.errors import HarnessError
+from harness.registry import Registry
+
+Modality = Literal["image", "text"]
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder as the sweep file writes it: ``scheme:name`` plus optional facts and options.
+
+    Attributes:
+        id: ``scheme:name``, e.g. ``timm:vit_small_patch16_224.augreg_in21k_ft_in1k``.
+        dim: Embedding dimension, stated so that a sweep can be planned where the hub cannot be reached.
+        params: Parameter count, stated for the same reason.
+        options: Further options of the scheme (e.g. ``pretrained: false``); they are part of the encoder's revision.
+    """
+
+    id: str
+    dim: int | None = None
+    params: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the first colon."""
+        return self.id.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """What stands after the first colon."""
+        return self.id.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What is known of an encoder without reading its weights.
+
+    Attributes:
+        id: The id of the sweep file; the name of the encoder everywhere.
+        modality: ``"image"`` or ``"text"``.
+        dim: Embedding dimension.
+        params: Parameter count, None if unknown.
+        input_size: (channels, height, width) of an image encoder, None otherwise.
+        license: Licence of the weights, if known.
+        revision: Changes whenever the weights or the options change.
+        transform: Canonical description of the preprocessing (resize, crop, mean, std; tokenizer, max tokens).
+        flops_per_sample: Forward FLOPs of one sample, None if not known before the weights are loaded.
+    """
+
+    id: str
+    modality: Modality
+    dim: int
+    params: int | None = None
+    input_size: tuple[int, int, int] | None = None
+    license: str | None = None
+    revision: str = ""
+    transform: str = ""
+    flops_per_sample: float | None = None
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A loaded encoder."""
+
+    info: EncoderInfo
+
+    def encode(self, samples: Sequence[Image] | Sequence[str]) -> Float[np.ndarray, "n dim"]:
+        """Embed one batch of PIL images or strings: float32 ``[n, dim]``, not yet normalised."""
+        ...
+
+    def forward_flops(self) -> float | None:
+        """Forward FLOPs of one sample (fvcore's MACs doubled); None when the graph cannot be counted."""
+        ...
+
+
+@runtime_checkable
+class Scheme(Protocol):
+    """One way to name and load encoders: one file of this folder."""
+
+    def names(self, modality: Modality) -> list[str]:
+        """Names that can be listed cheaply (``harness ls encoders``), without the scheme."""
+        ...
+
+    def describe(self, spec: EncoderSpec, modality: Modality) -> EncoderInfo:
+        """What is known before the weights are read. Downloads nothing.
+
+        Raises:
+            HarnessError: Unknown name, or a package that is not installed.
+        """
+        ...
+
+    def check(self, spec: EncoderSpec, modality: Modality) -> None:
+        """Fail now, within seconds, if the weights cannot be had; called before any work starts. Loads nothing.
+
+        Raises:
+            HarnessError: One line says what was tried and what to install or set.
+        """
+        ...
+
+    def load(self, spec: EncoderSpec, modality: Modality, *, device: str = "cpu") -> Encoder:
+        """Read the weights.
+
+        Raises:
+            HarnessError: The weights cannot be had; one line says what was tried and what to install or set.
+        """
+        ...
+
+
+SCHEMES: Registry[type[Scheme]] = Registry(
+    "encoder scheme",
+    {
+        "timm": "harness.encoders.timm:TimmScheme",
+        "open_clip": "harness.encoders.open_clip:OpenClipScheme",
+        "st": "harness.encoders.sentence_transformers:SentenceTransformersScheme",
+        "packaged": "harness.encoders.packaged:PackagedScheme",
+        "synthetic": "harness.encoders.synthetic:SyntheticScheme",
+    },
+    group="harness.encoders",
+)
+
+
+def scheme_of(spec: EncoderSpec) -> Scheme:
+    """The scheme object that an encoder's id names.
+
+    Raises:
+        HarnessError: The id is not ``scheme:name``, or the scheme is unknown.
+    """
+    if not spec.scheme or not spec.name:
+        known = ", ".join(SCHEMES.names())
+        raise HarnessError(f"encoder id {spec.id!r} is not written scheme:name", fix=f"schemes: {known}")
+    return SCHEMES.get(spec.scheme)()

@@ -1,0 +1,326 @@
+"""The Method contract: the page a plug-in author reads.
+
+A method ranks pairs. It is a frozen dataclass (its fields are its config, type-checked when the sweep file is read)
+with a kind, a version and one function, ``fit``. See ``baselines/ape.py`` for a small one and
+``docs/adding_a_method.md`` for a walk through.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from harness.connectors import ConnectorShape, Layers
+from harness.data.bank import Bank
+from harness.errors import Diverged, HarnessError
+from harness.flops import Ledger
+from harness.registry import Registry
+
+Pair: TypeAlias = tuple[str, str]
+"""(image encoder id, text encoder id)."""
+
+Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
+Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]
+
+METHODS: Registry["type[Method]"] = Registry(
+    "method",
+    {"ape": "baselines.ape:Ape", "hyma": "hyma.method:Hyma"},
+    group="harness.methods",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When to stop: exactly one limit.
+
+    Attributes:
+        epochs: Passes over the training images (of one caption each).
+        updates_per_pair: Steps in which each pair takes part.
+        flops: The method's FLOPs of training (all pairs of the cell together).
+    """
+
+    epochs: float | None = None
+    updates_per_pair: float | None = None
+    flops: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of epochs, updates_per_pair, flops; got {sorted(given) or 'none'}")
+        if next(iter(given.values())) <= 0:
+            raise ValueError(f"a budget must be positive, got {given}")
+
+    def steps(self, *, steps_per_epoch: int, updates_per_step: float, flops_per_step: float) -> int:
+        """Optimiser steps within the budget, at least one.
+
+        Args:
+            steps_per_epoch: Steps of one epoch.
+            updates_per_step: Share of the pairs that take part in a step: pairs_per_step / pairs.
+            flops_per_step: FLOPs of one step.
+        """
+        if self.epochs is not None:
+            steps = self.epochs * steps_per_epoch
+        elif self.updates_per_pair is not None:
+            steps = self.updates_per_pair / updates_per_step
+        else:
+            steps = (self.flops or 0.0) / flops_per_step
+        return max(1, round(steps) if self.flops is None else int(steps))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Positions of one training batch in a Split: row i of both belong together."""
+
+    images: Int64[np.ndarray, " batch"]
+    captions: Int64[np.ndarray, " batch"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of the data, seen through memory-mapped banks.
+
+    Positions count from 0 within the split; ``caption_image`` gives the image position of every caption.
+    """
+
+    image_banks: Mapping[str, Bank]
+    text_banks: Mapping[str, Bank]
+    image_rows: Int64[np.ndarray, " images"]
+    caption_rows: Int64[np.ndarray, " captions"]
+    caption_image: Int64[np.ndarray, " captions"]
+
+    @cached_property
+    def _captions_by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        order = np.argsort(self.caption_image, kind="stable")
+        counts = np.bincount(self.caption_image, minlength=len(self.image_rows))
+        return order, np.concatenate([[0], np.cumsum(counts)[:-1]]), counts
+
+    def images(self, encoder: str, at: Int64[np.ndarray, " rows"] | None = None) -> Float[Tensor, "rows dim"]:
+        """L2-normalised float32 embeddings at these image positions (all: None), on the CPU."""
+        rows = self.image_rows if at is None else self.image_rows[at]
+        return torch.from_numpy(self.image_banks[encoder].take(rows))
+
+    def texts(self, encoder: str, at: Int64[np.ndarray, " rows"] | None = None) -> Float[Tensor, "rows dim"]:
+        """L2-normalised float32 embeddings at these caption positions (all: None), on the CPU."""
+        rows = self.caption_rows if at is None else self.caption_rows[at]
+        return torch.from_numpy(self.text_banks[encoder].take(rows))
+
+    def batches(self, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
+
+        The same seed gives the same batches to every method.
+
+        Raises:
+            HarnessError: The batch is larger than the data.
+        """
+        n = len(self.image_rows)
+        if batch_size > n:
+            raise HarnessError(
+                f"batch_size {batch_size} is larger than the {n} training images", fix=f"set batch_size to {n} or less"
+            )
+        order, first, counts = self._captions_by_image
+        epoch = 0
+        while True:
+            rng = np.random.default_rng([seed, epoch])
+            images = rng.permutation(n)
+            captions = order[first[images] + (rng.random(n) * counts[images]).astype(np.int64)]
+            for start in range(0, n - batch_size + 1, batch_size):
+                chosen = slice(start, start + batch_size)
+                yield Batch(images[chosen].astype(np.int64), captions[chosen].astype(np.int64))
+            epoch += 1
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What planning knows of a problem: shapes and counts, no data.
+
+    Attributes:
+        pairs: The pairs of the cell.
+        dims: Encoder id -> embedding dimension, images and texts.
+        train_images: Images (and so samples) of one epoch.
+        hidden_layers: Of the connector.
+        width: Of the connector's hidden layers.
+        direction: Which side is mapped.
+        score_flops: FLOPs of one ``Problem.score`` of a pair.
+    """
+
+    pairs: tuple[Pair, ...]
+    image_dims: Mapping[str, int]
+    text_dims: Mapping[str, int]
+    train_images: int
+    hidden_layers: int
+    width: int
+    direction: Direction
+    score_flops: Callable[[Pair], float]
+
+    def shape(self, pair: Pair) -> ConnectorShape:
+        """Sizes of this pair's connector."""
+        image, text = self.image_dims[pair[0]], self.text_dims[pair[1]]
+        source, target = (text, image) if self.direction == "text_to_image" else (image, text)
+        return ConnectorShape(source, target, self.hidden_layers, self.width)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """floor(images / batch size).
+
+        Raises:
+            HarnessError: The batch is larger than the data.
+        """
+        if batch_size > self.train_images:
+            raise HarnessError(
+                f"batch_size {batch_size} is larger than the {self.train_images} training images",
+                fix=f"set batch_size to {self.train_images} or less",
+            )
+        return self.train_images // batch_size
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method is given. The test split is not in it.
+
+    Attributes:
+        sizes: Pairs and shapes.
+        train: Training banks.
+        validation: Validation banks, for methods that pick hyper-parameters; ``score`` is usually all one needs.
+        loss: The training objective: (mapped, target, logit scale) -> loss.
+        device: Where to compute.
+        ledger: Book every FLOP here.
+        scorer: What ``score`` calls.
+        higher_is_better: Sign of the selection metric.
+    """
+
+    sizes: Sizes
+    train: Split
+    validation: Split
+    loss: Loss
+    device: torch.device
+    ledger: Ledger
+    scorer: Callable[[Pair, Layers], float]
+    higher_is_better: bool
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs of the cell."""
+        return self.sizes.pairs
+
+    def score(self, pair: Pair, layers: Layers) -> float:
+        """The selection metric of a connector on validation data; its FLOPs are booked under ``eval``."""
+        self.ledger.add("eval", self.sizes.score_flops(pair))
+        with self.ledger.section("eval"):
+            return self.scorer(pair, layers)
+
+    def sides(self, pair: Pair, batch: Batch) -> tuple[Float[Tensor, "batch in_dim"], Float[Tensor, "batch out_dim"]]:
+        """(what the connector maps, what it should land on) of one training batch, on the device."""
+        image = self.train.images(pair[0], batch.images)
+        text = self.train.texts(pair[1], batch.captions)
+        source, target = (text, image) if self.sizes.direction == "text_to_image" else (image, text)
+        return source.to(self.device, non_blocking=True), target.to(self.device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One point of a curve; see ``harness.store.CheckpointRecord`` for the fields."""
+
+    step: int
+    epoch: float
+    updates_per_pair: float
+    samples_per_pair: float
+    flops: float
+    seconds: float
+    scores: Mapping[Pair, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What a method returns.
+
+    Attributes:
+        scores: What it ranks each pair by, in the sign of the selection metric (a ``score`` method: larger is better).
+        connectors: Trained connector of each pair, float32 on the CPU; None for ``score`` methods.
+        curve: Checkpoints in order; the last is the end of training.
+        ledger: ``problem.ledger``.
+        batch_size: Samples per update; None without batches.
+        pairs_per_step: Pairs that take part in a step; None without steps.
+        updates_per_pair: Mean over the pairs.
+        samples_per_pair: Mean over the pairs.
+        trained_params: Parameters trained.
+        diverged: Set when training broke down; what was reached before stands in the other fields.
+        warnings: Things a reader should know.
+    """
+
+    scores: Mapping[Pair, float]
+    ledger: Ledger
+    connectors: Mapping[Pair, Layers] | None = None
+    curve: tuple[Checkpoint, ...] = ()
+    batch_size: int | None = None
+    pairs_per_step: int | None = None
+    updates_per_pair: float = 0.0
+    samples_per_pair: float = 0.0
+    trained_params: int = 0
+    diverged: Diverged | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a cell will spend, counted before it runs.
+
+    Attributes:
+        flops: Phase -> FLOPs.
+        updates_per_pair: Mean over the pairs.
+        trained_params: Parameters that will be trained.
+    """
+
+    flops: Mapping[str, float]
+    updates_per_pair: float = 0.0
+    trained_params: int = 0
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Told by a method how far it is; raising from it stops the method."""
+
+    def __call__(self, step: int, steps: int) -> None:
+        """Step ``step`` of ``steps`` is done."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to rank pairs: a frozen dataclass whose fields are its config."""
+
+    kind: ClassVar[Literal["per_pair", "joint", "score"]]
+    version: ClassVar[int]
+    """Raised whenever the method's numbers change."""
+
+    def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
+        """Rank the problem's pairs within the budget. Deterministic given the seed."""
+        ...
+
+
+def estimate_of(method: Method, sizes: Sizes, budget: Budget) -> Estimate | None:
+    """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none."""
+    own: Any = getattr(method, "estimate", None)
+    return own(sizes, budget) if own else None
+
+
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Budget",
+    "Checkpoint",
+    "Direction",
+    "Estimate",
+    "Fit",
+    "Loss",
+    "Method",
+    "Pair",
+    "Problem",
+    "Progress",
+    "Sizes",
+    "Split",
+    "estimate_of",
+]

@@ -1,0 +1,165 @@
+"""A method's curve over one seed: its cells' checkpoints put together, read at any number of updates per pair."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from harness.store import CellRecord
+from reports.compare import Comparison, Truth, compare, seed_mean
+from reports.costs import held
+from reports.ranking import oriented
+from reports.rundata import MethodData, RunData
+
+_SAME = 1e-6
+"""Updates closer than this (relatively) are the same point."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method cut short.
+
+    Attributes:
+        updates: Updates per pair.
+        samples: Samples per pair.
+        epoch: Epochs (mean over cells).
+        flops: FLOPs of all its cells so far.
+        seconds: Device-seconds of all its cells so far.
+        scores: ``[pairs]`` what it ranks by, larger is better; NaN where a pair has no number.
+    """
+
+    updates: float
+    samples: float
+    epoch: float
+    flops: float
+    seconds: float
+    scores: Float[np.ndarray, " pairs"]
+
+
+class Curve:
+    """All cells of one method and seed.
+
+    A cell's curve starts at nothing spent. A cell without checkpoints is one point: its end. FLOPs and seconds are
+    interpolated linearly in updates and stay where they end; scores are those of the nearest checkpoint not above.
+
+    Args:
+        data: The method.
+        run: The run.
+        seed: The seed.
+    """
+
+    def __init__(self, data: MethodData, run: RunData, seed: int) -> None:
+        self.records = [record for record in data.of_seed(seed) if record.status in ("done", "diverged")]
+        self._spent = [r.ledger.total for r in data.of_seed(seed) if r.status not in ("done", "diverged")]
+        self._higher = data.score_higher
+        self._pairs = {pair: number for number, pair in enumerate(run.manifest.pairs)}
+        self._tables = [_table(record) for record in self.records]
+
+    @property
+    def reach(self) -> float:
+        """Updates per pair that every finished cell reached; 0 when there is none."""
+        ends = [t[-1, 0] for t, r in zip(self._tables, self.records, strict=True) if r.status == "done"]
+        return float(min(ends, default=0.0))
+
+    def checkpoints(self) -> list[float]:
+        """Updates per pair at which scores were recorded, in order, up to the reach."""
+        values: list[float] = []
+        for value in sorted({float(v) for table in self._tables for v in table[1:, 0]}):
+            within = value <= self.reach * (1 + _SAME)
+            if within and (not values or value - values[-1] > _SAME * max(value, 1.0)):
+                values.append(value)
+        return values
+
+    def at(self, updates: float) -> Point:
+        """The method cut at this many updates per pair."""
+        scores = np.full(len(self._pairs), np.nan)
+        totals = np.zeros(2)
+        means: list[tuple[float, float]] = []
+        for record, table in zip(self.records, self._tables, strict=True):
+            totals += [np.interp(updates, table[:, 0], table[:, c]) for c in (1, 2)]
+            means.append(
+                (
+                    float(np.interp(updates, table[:, 0], table[:, 3])),
+                    float(np.interp(updates, table[:, 0], table[:, 4])),
+                )
+            )
+            for pair, score in zip(record.pairs, self._scores(record, table, updates), strict=True):
+                if pair in self._pairs:
+                    scores[self._pairs[pair]] = score
+        samples, epoch = np.mean(means, axis=0) if means else (0.0, 0.0)
+        return Point(
+            updates,
+            float(samples),
+            float(epoch),
+            float(totals[0] + sum(self._spent)),
+            float(totals[1]),
+            oriented(scores, higher_is_better=self._higher),
+        )
+
+    def points(self) -> list[Point]:
+        """One point per checkpoint."""
+        return [self.at(updates) for updates in self.checkpoints()]
+
+    def end(self) -> Point:
+        """Where every finished cell still is."""
+        return self.at(self.reach)
+
+    def _scores(self, record: CellRecord, table: np.ndarray, updates: float) -> list[float]:
+        reached = int(np.searchsorted(table[:, 0], updates * (1 + _SAME), side="right")) - 1
+        beyond = updates > table[-1, 0] * (1 + _SAME) and record.status == "diverged"
+        if beyond or (reached < 1 and record.curve):
+            return [float("nan")] * len(record.pairs)
+        if record.curve:
+            return record.curve[reached - 1].scores
+        by_pair = {(entry.image, entry.text): entry.score for entry in record.metrics}
+        return [by_pair.get(pair, float("nan")) for pair in record.pairs]
+
+
+def _table(record: CellRecord) -> Float[np.ndarray, "points 5"]:
+    """Updates, FLOPs, device-seconds, samples and epochs, from nothing spent to the last checkpoint."""
+    rows = [
+        (c.updates_per_pair, c.flops, c.seconds * held(record), c.samples_per_pair, c.epoch) for c in record.curve
+    ] or [(record.updates_per_pair, record.ledger.total, record.device_s * held(record), record.samples_per_pair, 0.0)]
+    return np.array([(0.0,) * 5, *rows])
+
+
+def curves_of(data: MethodData, run: RunData) -> dict[int, Curve]:
+    """Curves of the seeds whose cells all have a record."""
+    return {seed: Curve(data, run, seed) for seed in run.manifest.seeds if data.complete(seed)}
+
+
+def mean_point(points: Mapping[int, Point]) -> Point:
+    """Mean over seeds of points that belong together."""
+
+    def mean(values: Iterable[float]) -> float:
+        return float(np.mean(list(values)))
+
+    every = points.values()
+    return Point(
+        updates=mean(p.updates for p in every),
+        samples=mean(p.samples for p in every),
+        epoch=mean(p.epoch for p in every),
+        flops=mean(p.flops for p in every),
+        seconds=mean(p.seconds for p in every),
+        scores=seed_mean(np.stack([p.scores for p in every])),
+    )
+
+
+def ranked(truth: Truth, data: MethodData, run: RunData, points: Mapping[int, Point], *, own: bool) -> Comparison:
+    """Rank statistics, without intervals, of a method cut at these points (seed -> point).
+
+    Args:
+        truth: The reference's test scores at its full budget.
+        data: The method.
+        run: The run.
+        points: Where each seed is cut; seeds that are not here are left out.
+        own: The method is the reference: leave one seed out.
+    """
+    scores, ran = np.full_like(data.scores, np.nan), data.ran.copy()
+    for row, seed in enumerate(run.manifest.seeds):
+        if seed in points:
+            scores[row] = points[seed].scores
+        else:
+            ran[row] = False
+    return compare(truth, scores, ran, own=own, intervals=False)

@@ -1,0 +1,335 @@
+"""Figures, as PNG (for the page) and PDF (for papers), drawn without a display.
+
+PDF and PNG carry the run's name and parameters in their metadata. Colours are Okabe and Ito's, told apart by people
+with colour vision deficiencies; markers and hatches say the same thing again.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from harness.store import PHASES, write_atomic
+from reports import names
+from reports.analysis import Analysis, MethodResult
+from reports.compare import seed_mean
+from reports.curves import Point, curves_of, mean_point, ranked
+from reports.ranking import oriented, places
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++")
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "report",
+}
+PAGE = 14.0
+"""Widest figure, in inches."""
+ANNOTATED_PAIRS = 60
+"""Heatmaps of more cells than this go without numbers."""
+
+
+def write_plots(analysis: Analysis, folder: Path) -> dict[str, list[Path]]:
+    """Draw everything there is something to draw for.
+
+    Returns:
+        Figure name -> its PNG and PDF.
+    """
+    drawings = {"heatmaps": heatmaps, "ranks": ranks, "curves": curves, "costs": costs}
+    written: dict[str, list[Path]] = {}
+    with mpl.rc_context(STYLE):
+        for name, draw in drawings.items():
+            figure = draw(analysis)
+            if figure is not None:
+                written[name] = _save(figure, folder / name, analysis, name)
+    return written
+
+
+def _save(figure: Figure, stem: Path, analysis: Analysis, name: str) -> list[Path]:
+    manifest = analysis.manifest
+    title = f"{manifest.name}: {name}"
+    parameters = json.dumps(manifest.sweep, sort_keys=True, default=str)
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Title": title, "Description": parameters, "Software": "stitch-harness"},
+        "pdf": {"Title": title, "Subject": f"run {manifest.name}", "Keywords": parameters, "CreationDate": None},
+    }
+    FigureCanvasAgg(figure)
+    paths = []
+    for kind in ("png", "pdf"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=130, metadata=metadata[kind])
+        write_atomic(stem.with_suffix(f".{kind}"), buffer.getvalue())
+        paths.append(stem.with_suffix(f".{kind}"))
+    return paths
+
+
+def _grid(panels: int, width: float, height: float, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """As many panels side by side as fit a page; sizes in inches, ``extra`` for a legend below."""
+    columns = max(1, min(panels, 3, int(PAGE // width)))
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(max(4.5, width * columns), height * rows + extra))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in axes[panels:]:
+        unused.set_visible(False)
+    return figure, axes[:panels]
+
+
+def heatmaps(analysis: Analysis) -> Figure | None:
+    """Test score of every pair under every method on one colour scale; training-free scores on their own."""
+    manifest = analysis.manifest
+    images = list(dict.fromkeys(pair[0] for pair in manifest.pairs))
+    texts = list(dict.fromkeys(pair[1] for pair in manifest.pairs))
+    short_i, short_t = names.short_names(images), names.short_names(texts, 22)
+    shown = [r for r in analysis.methods.values() if np.isfinite(r.data.scores).any()]
+    if not shown:
+        return None
+    shown.sort(key=lambda r: r.data.label != analysis.summary.reference)
+    tests = [seed_mean(r.data.test) for r in shown]
+    known = np.concatenate([test[np.isfinite(test)] for test in tests])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    longest = max(len(short_i[i]) for i in images)
+    column = 0.62 if len(texts) <= 8 else 0.36
+    width = min(PAGE, 1.2 + 0.075 * longest + column * len(texts))
+    figure, axes = _grid(len(shown), width, 1.5 + (0.32 if len(images) <= 16 else 0.22) * len(images))
+    colours = mpl.colormaps["cividis" if manifest.selection.higher_is_better else "cividis_r"].with_extremes(
+        bad="#dddddd"
+    )
+    for axis, result, test in zip(axes, shown, tests, strict=True):
+        own = not np.isfinite(test).any()
+        values = seed_mean(result.data.scores) if own else test
+        table = np.full((len(images), len(texts)), np.nan)
+        for number, (image, text) in enumerate(manifest.pairs):
+            table[images.index(image), texts.index(text)] = values[number]
+        limits = (None, None) if own else (low, high)
+        picture = axis.imshow(table, cmap=colours, aspect="auto", vmin=limits[0], vmax=limits[1])
+        if table.size <= ANNOTATED_PAIRS:
+            _annotate(axis, table, picture)
+        axis.set_xticks(range(len(texts)), [short_t[t] for t in texts], rotation=35, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(images)), [short_i[i] for i in images])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        best = result.summary.best_pair
+        if best is not None:
+            axis.add_patch(
+                Rectangle(
+                    (texts.index(best[1]) - 0.5, images.index(best[0]) - 0.5), 1, 1, fill=False, ec="#D55E00", lw=2.5
+                )
+            )
+        axis.set_title(result.data.label + (" (its own score)" if own else ""))
+        if own:
+            figure.colorbar(picture, ax=axis, shrink=0.8)
+    scaled = [axis for axis, test in zip(axes, tests, strict=True) if np.isfinite(test).any()]
+    if scaled:
+        figure.colorbar(scaled[0].images[0], ax=scaled, shrink=0.8, label=f"test {manifest.selection.metric}")
+    figure.suptitle("Score of every pair (framed: the method's pick; grey: no result)", fontsize=11)
+    return figure
+
+
+def _annotate(axis: Axes, table: np.ndarray, picture: Any) -> None:
+    for (row, column), value in np.ndenumerate(table):
+        if np.isfinite(value):
+            red, green, blue, _ = picture.cmap(picture.norm(value))
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+            text = f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+
+
+def ranks(analysis: Analysis) -> Figure | None:
+    """Place of each pair by the method (validation) against its place by the reference (test)."""
+    truth, reference = analysis.truth, analysis.reference
+    others = [r for r in analysis.methods.values() if r is not reference and np.isfinite(r.data.scores).any()]
+    if truth is None or reference is None or not others or not np.isfinite(truth.mean).any():
+        return None
+    manifest = analysis.manifest
+    texts = list(dict.fromkeys(pair[1] for pair in manifest.pairs))
+    short = names.short_names(texts, 22)
+    theirs = places(truth.mean)
+    many = len(texts) > len(MARKERS)  # too many to tell apart
+    figure, axes = _grid(len(others), 3.4, 3.4, 0.3 + (0 if many else 0.22 * (2 + len(texts) // 4)))
+    n = len(manifest.pairs)
+    for axis, result in zip(axes, others, strict=True):
+        own = places(seed_mean(result.data.ranking))
+        if analysis.ties is not None and len(analysis.ties) > 1:
+            axis.axvspan(0.5, len(analysis.ties) + 0.5, color="#000000", alpha=0.07, lw=0)
+        axis.plot([1, n], [1, n], color="#999999", lw=1, zorder=1)
+        for number, text in enumerate(texts):
+            at = [k for k, pair in enumerate(manifest.pairs) if pair[1] == text]
+            axis.scatter(
+                theirs[at],
+                own[at],
+                label=short[text],
+                color=OKABE_ITO[0 if many else number % len(OKABE_ITO)],
+                marker="o" if many else MARKERS[number],
+                s=30 if n <= 100 else 12,
+                edgecolors="black",
+                linewidths=0.4,
+                zorder=2,
+            )
+        axis.set_xlim(0.5, n + 0.5)
+        axis.set_ylim(0.5, n + 0.5)
+        ticks = list(range(1, n + 1, max(1, round(n / 5))))
+        axis.set_xticks(ticks)
+        axis.set_yticks(ticks)
+        spearman = result.summary.spearman
+        axis.set_title(f"{result.data.label}\nSpearman {names.with_interval(spearman.value, spearman.ci95)}")
+        axis.set_xlabel(f"place by {reference.data.label} (test; 1 = best)")
+        axis.set_ylabel(f"place by {result.data.label} (validation)")
+    if not many:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, title="text encoder", frameon=False)
+    figure.suptitle("Ranking against the reference (shaded: not distinguishable from the best)", fontsize=11)
+    return figure
+
+
+def curves(analysis: Analysis) -> Figure | None:
+    """Mean validation score, and rank correlation with the reference's full-budget test scores, against FLOPs."""
+    traces = {label: _trace(analysis, result) for label, result in analysis.methods.items()}
+    traces = {label: trace for label, trace in traces.items() if trace and mean_point(trace[-1]).flops > 0}
+    if not traces:
+        return None
+    selection = analysis.manifest.selection
+    figure = Figure(figsize=(10, 4.4))
+    left, right = figure.subplots(1, 2)
+    spent: dict[Axes, list[float]] = {left: [], right: []}
+    for number, (label, trace) in enumerate(traces.items()):
+        result = analysis.methods[label]
+        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], MARKERS[number % len(MARKERS)]
+        points = [mean_point(at) for at in trace]
+        flops = [point.flops for point in points]
+        if result.data.planned.kind != "score":
+            means = np.array([np.nanmean(point.scores) for point in points])
+            shown = oriented(means, higher_is_better=selection.higher_is_better)
+            left.plot(flops, shown, label=label, color=colour, marker=marker, ms=4, lw=1.3)
+            spent[left] += flops
+            _mark_epochs(left, points, list(shown), colour, below=number % 2 == 1)
+        if analysis.truth is not None:
+            own = result is analysis.reference
+            found = [ranked(analysis.truth, result.data, analysis.run, at, own=own) for at in trace]
+            agreement = [comparison.spearman.value for comparison in found]
+            right.plot(flops, agreement, label=label, color=colour, marker=marker, ms=4, lw=1.3)
+            spent[right] += flops
+            _mark_epochs(right, points, agreement, colour, below=number % 2 == 1)
+    left.set_ylabel(f"validation {selection.metric}, mean over pairs")
+    left.set_title("Score against FLOPs")
+    right.set_ylabel("Spearman with the reference's test scores")
+    right.set_title("Rank quality against FLOPs")
+    right.axhline(0, color="#999999", lw=0.8, ls=":")
+    ceiling = analysis.summary.noise_ceiling.spearman
+    if ceiling is not None:
+        right.axhline(ceiling, color="#555555", lw=1, ls="--", label="noise ceiling")
+    right.set_ylim(top=1.04)
+    for axis in (left, right):
+        if max(spent[axis], default=0) <= 0:
+            continue  # nothing to scale: no cell with a cost has finished
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: names.flops(value).replace("FLOP", "")))
+        axis.set_xlabel("FLOPs per seed, all pairs (small numbers: epochs)")
+        axis.grid(alpha=0.25)
+    handles, labels = max((axis.get_legend_handles_labels() for axis in (left, right)), key=lambda found: len(found[0]))
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    return figure
+
+
+def _trace(analysis: Analysis, result: MethodResult) -> list[dict[int, Point]]:
+    """The method's checkpoints that all complete seeds have: seed -> point, in order."""
+    per_seed = {seed: curve.points() or [curve.end()] for seed, curve in curves_of(result.data, analysis.run).items()}
+    length = min((len(points) for points in per_seed.values()), default=0)
+    found = [{seed: points[number] for seed, points in per_seed.items()} for number in range(length)]
+    return [at for at in found if any(np.isfinite(point.scores).any() for point in at.values())]
+
+
+def _mark_epochs(axis: Axes, points: Sequence[Point], heights: Sequence[float], colour: str, *, below: bool) -> None:
+    """Label epochs, only where a label has room (log axis: a quarter of an octave apart)."""
+    last = 0.0
+    for number, (point, height) in enumerate(zip(points, heights, strict=True)):
+        final = number == len(points) - 1
+        if point.epoch > 0 and np.isfinite(height) and (final or point.flops > 1.6 * last):
+            if not final and points[-1].flops < 1.6 * point.flops:
+                continue
+            axis.annotate(
+                f"{point.epoch:.3g}",
+                (point.flops, height),
+                (0, -11 if below else 5),
+                textcoords="offset points",
+                fontsize=7,
+                color=colour,
+                ha="center",
+            )
+            last = point.flops
+
+
+def costs(analysis: Analysis) -> Figure | None:
+    """FLOPs per seed by phase, and device-seconds by section, stacked."""
+    shown = {label: r for label, r in analysis.methods.items() if r.summary.flops.total}
+    if not shown:
+        return None
+    labels = list(shown)
+    figure = Figure(figsize=(10, 2.0 + 0.42 * len(labels)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    phases = [p for p in PHASES if any(getattr(r.summary.flops, p) for r in shown.values())]
+    table = np.array([[getattr(r.summary.flops, p) or 0.0 for p in phases] for r in shown.values()])
+    _stack(left, labels, phases, table, names.flops)
+    left.set_xlabel("FLOPs per seed")
+    left.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: names.flops(value).replace("FLOP", "") if value else "0")
+    )
+    sections = [
+        s
+        for s in dict.fromkeys(s for r in shown.values() for s in r.cost.seconds)
+        if any(r.cost.seconds.get(s) for r in shown.values())
+    ]
+    spent = np.array([[r.cost.seconds.get(s, 0.0) for s in sections] for r in shown.values()])
+    if sections and spent.any():
+        _stack(right, labels, sections, spent, names.seconds)
+    right.set_xlabel("device-seconds per seed, inside the cells")
+    left.invert_yaxis()
+    for axis in (left, right):
+        handles, found = axis.get_legend_handles_labels()
+        if found:
+            figure.legend(
+                handles,
+                found,
+                loc="outside lower left" if axis is left else "outside lower right",
+                ncols=4,
+                frameon=False,
+                fontsize=8,
+            )
+    figure.suptitle("Cost by phase, as run (encoding is shared by all methods and not shown)", fontsize=11)
+    return figure
+
+
+def _stack(axis: Axes, labels: list[str], parts: list[str], table: np.ndarray, text: Any) -> None:
+    start = np.zeros(len(labels))
+    for number, part in enumerate(parts):
+        axis.barh(
+            labels,
+            table[:, number],
+            left=start,
+            label=part,
+            color=OKABE_ITO[number % len(OKABE_ITO)],
+            hatch=HATCHES[number % len(HATCHES)],
+            edgecolor="white",
+            linewidth=0.5,
+            height=0.65,
+        )
+        start += table[:, number]
+    for place, total in enumerate(start):
+        axis.annotate(text(total), (total, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    axis.set_xlim(right=1.22 * start.max() if start.max() > 0 else 1)
+    axis.xaxis.set_major_locator(MaxNLocator(5))

@@ -1,0 +1,207 @@
+"""Rank statistics as pure functions.
+
+Everywhere: scores are oriented so that larger is better (see ``oriented``), the last axis is pairs, and a
+pair without a score (NaN: its training diverged) shares the last place with the others of its kind. The
+method's scores are one vector ``[n]``; the truth may carry leading axes ``[..., n]`` (bootstrap resamples),
+and the result then has those axes.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Integer
+from scipy.stats import rankdata
+
+Scores: TypeAlias = Float[np.ndarray, " n"]
+Truth: TypeAlias = Float[np.ndarray, "*batch n"]
+Values: TypeAlias = Float[np.ndarray, "*batch"]
+Statistic: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""``(scores [n], truth [..., n]) -> [...]``."""
+
+
+def oriented(scores: Float[np.ndarray, "*shape"], *, higher_is_better: bool) -> Float[np.ndarray, "*shape"]:
+    """Turn scores so that larger is better; NaN stays NaN."""
+    return np.asarray(scores if higher_is_better else -scores, dtype=float)
+
+
+def _placed(scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """No score means the last place."""
+    return np.where(np.isnan(scores), -np.inf, scores)
+
+
+def spearman(scores: Scores, truth: Truth) -> Values:
+    """Spearman's rank correlation with mid-ranks for ties; NaN when one side is constant."""
+    x = rankdata(_placed(scores))
+    y = rankdata(_placed(truth), axis=-1)
+    x = x - x.mean()
+    y = y - y.mean(axis=-1, keepdims=True)
+    scale = np.sqrt((x**2).sum() * (y**2).sum(axis=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(scale > 0, np.clip((y @ x) / scale, -1.0, 1.0), np.nan))
+
+
+def kendall(scores: Scores, truth: Truth) -> Values:
+    """Kendall's tau-b, ties on either side accounted for; NaN when one side is constant."""
+    # Ranks first: differences of two infinities would be NaN.
+    x = rankdata(_placed(scores)).astype(np.float32)
+    y = np.ascontiguousarray(rankdata(_placed(truth), axis=-1).reshape(-1, truth.shape[-1]).T, dtype=np.float32)
+    agree, untied_x, untied_y = np.zeros(y.shape[1]), 0, np.zeros(y.shape[1])
+    for one in range(len(x) - 1):
+        sign_x, sign_y = np.sign(x[one] - x[one + 1 :]), np.sign(y[one] - y[one + 1 :])
+        agree += sign_x @ sign_y
+        untied_x += np.count_nonzero(sign_x)
+        untied_y += np.count_nonzero(sign_y, axis=0)
+    return _ratio(agree, np.sqrt(untied_x * untied_y)).reshape(truth.shape[:-1])
+
+
+def gains(truth: Truth, *, higher_is_better: bool) -> Truth:
+    """Gains for NDCG: the score itself, or for lower-is-better its reflection in the middle of its range.
+
+    Args:
+        truth: Oriented scores (larger is better), i.e. ``-score`` for a lower-is-better metric.
+        higher_is_better: Of the metric itself.
+
+    Returns:
+        Score, or ``min + max - score`` over the pairs. A pair without a score gains 0.
+    """
+    if higher_is_better:
+        return np.nan_to_num(truth, nan=0.0)
+    known = np.isfinite(truth)
+    low = np.where(known, truth, np.inf).min(axis=-1, keepdims=True)
+    high = np.where(known, truth, -np.inf).max(axis=-1, keepdims=True)
+    # truth is -score: min(score) = -high, max(score) = -low.
+    return np.where(known, truth - low - high, 0.0)
+
+
+def discounts(n: int, k: int) -> Float[np.ndarray, " n"]:
+    """``1 / log2(place + 1)`` for the first k places, 0 after them."""
+    places = np.arange(1, n + 1)
+    return np.where(places <= k, 1.0 / np.log2(places + 1), 0.0)
+
+
+def ndcg(scores: Scores, gain: Truth, k: int) -> Values:
+    """NDCG@k with the gain itself (not ``2^gain - 1``); tied scores share their places' discounts evenly.
+
+    Args:
+        scores: What orders the pairs.
+        gain: Non-negative gains.
+        k: Places that count.
+
+    Returns:
+        Values in 0..1; NaN when no pair has a gain.
+    """
+    placed = _placed(scores)
+    table = discounts(len(scores), k)
+    first = rankdata(-placed, method="min").astype(int) - 1
+    last = rankdata(-placed, method="max").astype(int)
+    running = np.concatenate([[0.0], np.cumsum(table)])
+    weight = (running[last] - running[first]) / (last - first)
+    return _ratio(np.asarray(gain @ weight), _ideal(gain, table))
+
+
+def ndcg_chance(gain: Truth, k: int) -> Values:
+    """Expected NDCG@k of a uniformly random order: mean gain x sum of discounts / ideal DCG."""
+    table = discounts(gain.shape[-1], k)
+    return _ratio(np.asarray(gain.mean(axis=-1) * table.sum()), _ideal(gain, table))
+
+
+def _ideal(gain: Truth, table: Float[np.ndarray, " n"]) -> Values:
+    return np.asarray(-np.sort(-gain, axis=-1) @ table)
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(bottom > 0, top / bottom, np.nan))
+
+
+def _in_top(values: Truth, k: int) -> Truth:
+    """Share of each pair's membership in the first k; a tied group that straddles place k shares what is left."""
+    placed = -_placed(values)
+    first = rankdata(placed, method="min", axis=-1)
+    last = rankdata(placed, method="max", axis=-1)
+    return np.clip((k - first + 1) / (last - first + 1), 0.0, 1.0)
+
+
+def topk_overlap(scores: Scores, truth: Truth, k: int) -> Values:
+    """Share of the truth's first k pairs that are among the method's first k (expected value under ties).
+
+    Its chance level is ``k / n``.
+    """
+    return np.asarray(_in_top(truth, k) @ _in_top(scores, k) / k)
+
+
+def pick(scores: Scores) -> int | None:
+    """Number of the pair a method picks: the best score, the first in plan order on ties; None without scores."""
+    return None if np.isnan(scores).all() else int(np.nanargmax(scores))
+
+
+def places(scores: Scores) -> Scores:
+    """Place of each pair, 1 for the best, ties at the better place; NaN for a pair without a score."""
+    return np.where(np.isnan(scores), np.nan, rankdata(-_placed(scores), method="min"))
+
+
+def regret(scores: Scores, truth: Truth) -> Values:
+    """Best truth minus the truth of the picked pair: 0 is perfect, positive is a loss, in the metric's own unit.
+
+    With oriented scores this is ``oracle - picked`` for higher-is-better and ``picked - oracle`` for
+    lower-is-better. NaN when nothing was picked or the picked pair has no truth.
+    """
+    chosen = pick(scores)
+    if chosen is None:
+        return np.full(truth.shape[:-1], np.nan)
+    best = np.where(np.isnan(truth), -np.inf, truth).max(axis=-1)
+    return np.asarray(best - truth[..., chosen])
+
+
+def regret_chance(truth: Truth) -> Values:
+    """Expected regret of a pair picked uniformly at random among those with a truth."""
+    known = np.isfinite(truth)
+    mean = _ratio(np.asarray(np.where(known, truth, 0.0).sum(axis=-1)), np.asarray(known.sum(axis=-1)))
+    return np.asarray(np.where(known, truth, -np.inf).max(axis=-1) - mean)
+
+
+def best_pair_hit(scores: Scores, truth: Truth) -> Values:
+    """1 where the picked pair is the truth's best (or ties with it), else 0; chance is ``1 / n``."""
+    lost = regret(scores, truth)
+    return np.asarray(np.where(np.isnan(lost), np.nan, (lost == 0).astype(float)))
+
+
+def permutation_p(
+    scores: Float[np.ndarray, "seeds n"],
+    truth: Float[np.ndarray, "seeds n"],
+    *,
+    permutations: int = 9999,
+    seed: int = 0,
+) -> float:
+    """One-sided p-value of the mean Spearman correlation over seeds, by permuting the pairs of the truth.
+
+    One permutation serves all seeds, so that what the seeds share is kept.
+
+    Args:
+        scores: The method's scores per seed.
+        truth: The truth per seed (equal rows unless leave-one-seed-out).
+        permutations: Random permutations; the observed order counts as one more, so p is never 0.
+        seed: Of the permutations.
+
+    Returns:
+        Share of orders with a correlation at least as large; NaN when the observed one is undefined.
+    """
+    x, y = _standard(scores), _standard(truth)
+    observed = float((x * y).sum(axis=1).mean())
+    if not np.isfinite(observed):
+        return float("nan")
+    orders: Integer[np.ndarray, "permutations n"] = np.random.default_rng(seed).permuted(
+        np.tile(np.arange(x.shape[1]), (permutations, 1)), axis=1
+    )
+    # [n, n] agreement of pair i's rank with place j, summed over seeds: a permutation is then a sum of n entries.
+    agreement = x.T @ y / len(x)
+    drawn = agreement[np.arange(x.shape[1]), orders].sum(axis=1)
+    return float((1 + (drawn >= observed - 1e-12).sum()) / (permutations + 1))
+
+
+def _standard(values: Float[np.ndarray, "seeds n"]) -> Float[np.ndarray, "seeds n"]:
+    ranks = rankdata(_placed(values), axis=-1)
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    norm = np.sqrt((centred**2).sum(axis=1, keepdims=True))
+    return np.where(norm > 0, centred / np.where(norm > 0, norm, 1.0), np.nan)

@@ -1,0 +1,134 @@
+"""Fixtures for all tests; shapes of arrays and tensors are checked at run time while tests run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+CHECKED = [
+    "harness.connectors",
+    "harness.losses",
+    "harness.metrics",
+    "harness.method",
+    "harness.training",
+    "harness.tasks",
+    "harness.data",
+    "harness.encoders",
+    "hyma",
+    "baselines",
+    "reports",
+]
+_hook = install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads() -> None:
+    import torch
+
+    torch.set_num_threads(2)
+
+
+HARNESS = [sys.executable, "-m", "harness"]
+
+
+class Project:
+    """A folder with sweep files, made from source strings, and the real command line run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file, dedented."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text), encoding="utf-8")
+        return path
+
+    def harness(self, *args: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run ``harness ARGS`` in a process of its own and check its exit code."""
+        done = subprocess.run([*HARNESS, *args], cwd=self.folder, capture_output=True, text=True, timeout=240)
+        assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def invoke(self, *args: str) -> tuple[int, str, str]:
+        """Run ``harness ARGS`` in this process: (exit code, stdout, stderr). Quicker, for what needs no isolation."""
+        return invoke(self.folder, *args)
+
+
+def invoke(folder: Path, *args: str) -> tuple[int, str, str]:
+    """See ``Project.invoke``."""
+    import contextlib
+    import io
+
+    from harness.cli import app, common
+
+    out, err = io.StringIO(), io.StringIO()
+    code, before, argv = 0, Path.cwd(), sys.argv
+    files = common.stdout.file, common.stderr.file
+    common.stdout.file, common.stderr.file = out, err
+    os.chdir(folder)
+    sys.argv = ["harness", *args]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            app.main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else (0 if stop.code is None else 1)
+    finally:
+        os.chdir(before)
+        sys.argv = argv
+        common.stdout.file, common.stderr.file = files
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def temp_project(tmp_path: Path) -> Project:
+    """An empty project folder, its path with a space in it."""
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    return Project(folder)
+
+
+SYNTHETIC = """
+    name: world
+    data: {kind: synthetic, rows: 400, image_encoders: 3, text_encoders: 2, image_dims: [12, 20], text_dims: [8, 16],
+           seed: 0}
+    selection: {task: retrieval, metric: text_to_image_r5}
+    methods:
+      ape:  {epochs: 3, batch_size: 64, lr: 1.0e-2}
+      hyma: {epochs: 6, batch_size: 64, pairs_per_step: 3, lr: 1.0e-2, hidden: [16, 8]}
+    reference: ape
+    seeds: [0, 1]
+    storage: runs
+"""
+
+
+@pytest.fixture
+def world(temp_project: Project) -> Project:
+    """A project with ``world.yaml``: a synthetic 3 x 2 grid that runs in seconds."""
+    temp_project.write("world.yaml", SYNTHETIC)
+    return temp_project
+
+
+@pytest.fixture(scope="session")
+def finished_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a project whose ``world.yaml`` has been swept by the serial backend; do not change it."""
+    project = Project(tmp_path_factory.mktemp("finished world"))
+    project.write("world.yaml", SYNTHETIC)
+    code, out, err = project.invoke("sweep", "world.yaml", "--backend", "serial")
+    assert code == 0, out + err
+    return project.folder
+
+
+@pytest.fixture
+def copy_of_world(finished_world: Path, tmp_path: Path) -> Project:
+    """A copy of the finished world that a test may change."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished_world, folder)
+    return Project(folder)

@@ -1,0 +1,196 @@
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.data import extract as extract_module
+from harness.data.base import Dataset
+from harness.data.classes import ClassPrompts
+from harness.data.extract import describe, extract, normalise
+from harness.data.load import load_dataset
+from harness.encoders.base import EncoderSpec, scheme_of
+from harness.errors import HarnessError
+
+SPEC = EncoderSpec("synthetic:16")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Dataset:
+    """Thirty pictures with two captions each."""
+    rng = np.random.default_rng(0)
+    lines = ["image,one,two"]
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,caption number {i},another {i}")
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    return load_dataset({"kind": "manifest", "file": "m.csv", "captions": ["one", "two"]}, tmp_path)
+
+
+def stored(path: Path) -> bytes:
+    return (path / "embeddings.npy").read_bytes()
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_bank_holds_what_the_encoder_says_normalised(pictures: Dataset, tmp_path: Path, modality: Any):
+    seen: list[tuple[int, int]] = []
+    bank = extract(
+        pictures, SPEC, modality, tmp_path / "r", batch_size=7, shard_rows=16, progress=lambda *at: seen.append(at)
+    )
+    count = 30 if modality == "image" else 60
+    samples: Any = list(pictures.images(range(30))) if modality == "image" else pictures.captions(range(60))
+    encoder = scheme_of(SPEC).load(SPEC, modality)
+    raw = encoder.encode(samples)
+    np.testing.assert_allclose(bank.array, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-6)
+    assert seen[0] == (0, count)
+    assert seen[-1] == (count, count)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    flops = encoder.forward_flops()
+    assert flops is not None
+    assert bank.meta.encode_flops == flops * count
+    assert bank.meta.encode_seconds > 0
+    assert "numpy" in bank.meta.packages
+    assert {file.name for file in bank.path.iterdir()} == {".lock", "embeddings.npy", "meta.json"}
+
+
+def test_interrupted_extraction_equals_undisturbed_and_redoes_no_shard(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings: dict[str, Any] = {"batch_size": 5, "shard_rows": 8}
+    undisturbed = extract(pictures, SPEC, "image", tmp_path / "one", **settings)
+
+    def stop(done: int, total: int) -> None:
+        if done >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(pictures, SPEC, "image", tmp_path / "two", progress=stop, **settings)
+    seen: list[int] = []
+    resumed = extract(
+        pictures, SPEC, "image", tmp_path / "two", progress=lambda done, total: seen.append(done), **settings
+    )
+    assert seen[0] == 16, "two whole shards were kept"
+    assert stored(resumed.path) == stored(undisturbed.path)
+    assert resumed.meta.digest == undisturbed.meta.digest
+    assert not list(resumed.path.glob("shards-*"))
+
+
+def test_a_torn_shard_is_made_again(pictures: Dataset, tmp_path: Path):
+    whole = extract(pictures, SPEC, "image", tmp_path / "one", shard_rows=8)
+
+    def stop(done: int, total: int) -> None:
+        if done >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(pictures, SPEC, "image", tmp_path / "two", shard_rows=8, progress=stop)
+    shard = next((tmp_path / "two").rglob("shard-00001.npy"))
+    shard.write_bytes(shard.read_bytes()[:-10])
+    assert stored(extract(pictures, SPEC, "image", tmp_path / "two", shard_rows=8).path) == stored(whole.path)
+
+
+def test_never_redone(pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = extract(pictures, SPEC, "image", tmp_path)
+    modified = (first.path / "embeddings.npy").stat().st_mtime_ns
+    monkeypatch.setattr(extract_module, "_source", lambda *_: pytest.fail("the encoder was loaded"))
+    seen: list[tuple[int, int]] = []
+    again = extract(pictures, SPEC, "image", tmp_path, progress=lambda *at: seen.append(at))
+    assert again == first
+    assert seen == [(30, 30)]
+    assert (first.path / "embeddings.npy").stat().st_mtime_ns == modified
+
+
+def test_another_option_is_another_bank(pictures: Dataset, tmp_path: Path):
+    one = extract(pictures, SPEC, "text", tmp_path)
+    two = extract(pictures, EncoderSpec("synthetic:16", options={"seed": 1}), "text", tmp_path)
+    assert one.path != two.path
+    assert not np.allclose(one.array, two.array)
+
+
+def test_float16_within_its_precision(pictures: Dataset, tmp_path: Path):
+    full = extract(pictures, SPEC, "image", tmp_path)
+    half = extract(pictures, SPEC, "image", tmp_path, dtype="float16")
+    assert half.array.dtype == np.float16
+    np.testing.assert_allclose(half.take(np.arange(30)), full.array, atol=2**-11)
+    assert half.path != full.path
+
+
+def _extract_in_a_process(folder: str, barrier: Any) -> None:
+    data = load_dataset({"kind": "manifest", "file": "m.csv", "captions": ["one", "two"]}, Path(folder))
+    barrier.wait()
+    extract(data, SPEC, "image", Path(folder), batch_size=3, shard_rows=6)
+
+
+def test_two_processes_do_not_harm_each_other(pictures: Dataset, tmp_path: Path):
+    alone = extract(pictures, SPEC, "image", tmp_path / "alone", batch_size=3, shard_rows=6)
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    workers = [context.Process(target=_extract_in_a_process, args=(str(tmp_path), barrier)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    together = extract(pictures, SPEC, "image", tmp_path)
+    assert stored(together.path) == stored(alone.path)
+
+
+def test_own_embeddings_are_imported_with_their_facts(tmp_path: Path, matrices: Callable[..., Path]):
+    rows = np.load(matrices("i.npy", 100, 5))
+    source = {"file": "i.npy", "flops_per_sample": 10.0, "license": "MIT"}
+    config = {"kind": "precomputed", "image": {"mine": source}, "text": {"t": "i.npy"}}
+    data = load_dataset(config, tmp_path)
+    bank = extract(data, EncoderSpec("mine", params=4.6e6), "image", tmp_path, shard_rows=33)
+    np.testing.assert_allclose(bank.array, rows / np.linalg.norm(rows, axis=1, keepdims=True), rtol=1e-6)
+    assert (bank.meta.encode_flops, bank.meta.license, bank.meta.params) == (1000.0, "MIT", 4_600_000)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bad_rows_are_named(tmp_path: Path, value: float):
+    rows = np.random.default_rng(0).standard_normal((100, 5)).astype(np.float32)
+    rows[71, 3] = value
+    np.save(tmp_path / "i.npy", rows)
+    data = load_dataset({"kind": "precomputed", "image": {"mine": "i.npy"}, "text": {"t": "i.npy"}}, tmp_path)
+    with pytest.raises(HarnessError, match="image encoder 'mine': row 71 holds NaN or infinity"):
+        extract(data, EncoderSpec("mine"), "image", tmp_path, shard_rows=40)
+
+
+def test_zero_rows_stay_zero_and_are_counted(tmp_path: Path):
+    rows = np.ones((10, 4), dtype=np.float32)
+    rows[[2, 5]] = 0
+    np.save(tmp_path / "i.npy", rows)
+    data = load_dataset({"kind": "precomputed", "image": {"i": "i.npy"}, "text": {"t": "i.npy"}}, tmp_path)
+    bank = extract(data, EncoderSpec("i"), "image", tmp_path)
+    assert bank.meta.zero_rows == 2
+    assert np.linalg.norm(bank.array, axis=1).tolist() == [1, 1, 0, 1, 1, 0, 1, 1, 1, 1]
+
+
+def test_normalise_survives_extreme_sizes():
+    rows = np.array([[3e38, 3e38], [1e-40, 0.0], [-3.0, 4.0]], dtype=np.float32)
+    np.testing.assert_allclose(normalise(rows), [[0.5**0.5, 0.5**0.5], [1, 0], [-0.6, 0.8]], rtol=1e-6)
+
+
+def test_prompts_are_extracted_as_captions_are(tmp_path: Path):
+    data = ClassPrompts(["cat", "dog"], ["a {class}", "the {class}"])
+    bank = extract(data, SPEC, "text", tmp_path)
+    assert bank.array.shape == (4, 16)
+    with pytest.raises(HarnessError, match="classes has no images to embed"):
+        extract(data, SPEC, "image", tmp_path)
+
+
+def test_unknown_encoders_and_wrong_dimensions(pictures: Dataset, tmp_path: Path):
+    world = load_dataset({"kind": "synthetic", "rows": 50, "image_encoders": 2, "text_encoders": 1})
+    with pytest.raises(HarnessError, match=r"synthetic brings no image encoder 'imag01' .did you mean 'image01'"):
+        describe(world, EncoderSpec("imag01"), "image")
+    with pytest.raises(HarnessError, match="has dimension 16, the sweep file says 32"):
+        describe(pictures, EncoderSpec("synthetic:16", dim=32), "image")
+    assert describe(world, EncoderSpec("image01", params=5.0), "image").params == 5
+
+
+def test_an_unreadable_image_stops_extraction_with_its_name(pictures: Dataset, tmp_path: Path):
+    (tmp_path / "12.png").write_bytes(b"no picture")
+    with pytest.raises(HarnessError, match=r"1 of 30 images cannot be read: 12\.png"):
+        extract(pictures, SPEC, "image", tmp_path)
