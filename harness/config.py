@@ -327,7 +327,7 @@ def _message(error: Any) -> str:
         return "is missing"
     text = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
-    told = "got" in text or repr(given) in text
+    told = "got" in text or (isinstance(given, str) and repr(given) in text)
     shown = f", got {given!r}" if isinstance(given, str | int | float | bool) and not told else ""
     return text + shown
 

@@ -214,14 +214,14 @@ def curves(analysis: Analysis) -> Figure | None:
             means = np.array([np.nanmean(point.scores) for point in points])
             shown = oriented(means, higher_is_better=selection.higher_is_better)
             left.plot(flops, shown, label=label, color=colour, marker=marker, ms=4, lw=1.3)
-            spent[left] += flops
+            spent[left] += [x for x, y in zip(flops, shown, strict=True) if np.isfinite(y)]
             _mark_epochs(left, points, list(shown), colour, below=number % 2 == 1)
         if analysis.truth is not None:
             own = result is analysis.reference
             found = [ranked(analysis.truth, result.data, analysis.run, at, own=own) for at in trace]
             agreement = [comparison.spearman.value for comparison in found]
             right.plot(flops, agreement, label=label, color=colour, marker=marker, ms=4, lw=1.3)
-            spent[right] += flops
+            spent[right] += [x for x, y in zip(flops, agreement, strict=True) if y is not None and np.isfinite(y)]
             _mark_epochs(right, points, agreement, colour, below=number % 2 == 1)
     left.set_ylabel(f"validation {selection.metric}, mean over pairs")
     left.set_title("Score against FLOPs")

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -60,6 +64,27 @@ class Project:
     def invoke(self, *args: str) -> tuple[int, str, str]:
         """Run ``harness ARGS`` in this process: (exit code, stdout, stderr). Quicker, for what needs no isolation."""
         return invoke(self.folder, *args)
+
+    def plan(self, name: str = "world.yaml", *overrides: str) -> "Plan":
+        """The plan of a sweep file, with ``a.b=c`` overrides."""
+        from harness.config import load_sweep
+        from harness.plan import make_plan
+        from harness.workspace import Workspace
+
+        return make_plan(Workspace(load_sweep(self.folder / name, overrides=overrides)))
+
+    def run(self, name: str = "world.yaml", *overrides: str) -> "Plan":
+        """Embed and run what a sweep lacks, one cell after another in this process; no report."""
+        from harness.cells import run_cell
+        from harness.plan import make_manifest
+
+        plan = self.plan(name, *overrides)
+        plan.check()
+        plan.workspace.extract_missing()
+        plan.store.write_manifest(make_manifest(plan))
+        for cell in plan.missing():
+            run_cell(plan, cell)
+        return plan
 
 
 def invoke(folder: Path, *args: str) -> tuple[int, str, str]:

@@ -95,8 +95,11 @@ class _Callback(tune.Callback):
 
 
 def _lost(plan: Plan, cell: PlannedCell, trial: Any) -> CellRecord:
-    """The record of a cell whose worker died (out of memory, say) before it could write one."""
+    """The record of a cell whose worker failed or died (out of memory, say) before it could write one."""
     entry = plan.entries[cell.label]
+    trace = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else ""
+    last = trace.rpartition("Failure #")[2].strip()
+    raised = 'File "' in last  # an exception outside of run_cell, with its traceback, and not a process that died
     return CellRecord(
         key=cell.key,
         label=cell.label,
@@ -109,8 +112,8 @@ def _lost(plan: Plan, cell: PlannedCell, trial: Any) -> CellRecord:
         ledger=LedgerRecord(flops={}, seconds={}, updates=0, samples=0),
         cpus=cell.cpus,
         gpus=cell.gpus,
-        error="the worker process died (out of memory?)",
-        traceback=Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else None,
+        error=last.splitlines()[-1].strip() if raised else "the worker process died (out of memory?)",
+        traceback=trace or None,
     )
 
 

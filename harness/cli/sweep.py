@@ -68,7 +68,8 @@ def sweep(
     print_summary(paths)
     for record in bad:
         pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
-        stdout.print(f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}", markup=False)
+        line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"
+        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(record.status != "diverged" for record in bad):
         raise typer.Exit(1)
 
@@ -84,5 +85,6 @@ def _warn_of_changed_sources(before: Manifest | None, now: Manifest) -> None:
         if old and old.method == method.method and old.version == method.version and old.source != method.source:
             stderr.print(
                 f"[yellow]warning:[/] the source of {method.method!r} changed and its version ({method.version}) did "
-                "not: cells made before the change are kept. Raise `version` to run them again."
+                "not: cells made before the change are kept. Raise `version` to run them again.",
+                soft_wrap=True,
             )
