@@ -3,13 +3,13 @@
 import hashlib
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 
 from harness.connectors import Layers, init_layers, parameters
-from harness.method import Budget, Estimate, Fit, Pair, Problem, Progress, Sizes
-from harness.training import LogitScales, Recipe, Trainee, estimate_training, train
+from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
+from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
 
 
 def pair_generator(seed: int, pair: Pair) -> torch.Generator:
@@ -25,7 +25,9 @@ class Ape(Recipe):
     The batches depend on the seed alone, the initial weights on seed and pair.
     """
 
-    kind: ClassVar[Literal["per_pair"]] = "per_pair"
+    lr: Positive = 2e-3
+
+    kind: ClassVar[Kind] = "per_pair"
     version: ClassVar[int] = 1
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:

@@ -271,13 +271,16 @@ def _located(
     """An error of the model's validation, with file, line and field; an unknown key before all others."""
     # A misspelt key is also a missing one: the misspelling says more.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    where, line = [], None
-    for part in (*under, *first["loc"]):
+    where, line = [str(part) for part in under], None
+    for part in under:
+        node = _child(node, part)
+        line = node.start_mark.line + 1 if node else line
+    for number, part in enumerate(first["loc"]):
         child = _child(node, part)
         if child is not None:
             node, line = child, child.start_mark.line + 1
             where.append(str(part))
-        elif first["type"] in ("extra_forbidden", "missing"):
+        elif _is_written(part, _fields_at(model, first["loc"][:number])) or first["type"] == "extra_forbidden":
             where.append(str(part))
     at = f"{path}:{line}" if line else str(path)
     unknown = first["type"] == "extra_forbidden"
@@ -303,6 +306,11 @@ def place(path: Path, field: str) -> str:
             break
         line = node.start_mark.line + 1
     return f"{path}:{line}: {field}" if line else f"{path}: {field}"
+
+
+def _is_written(part: str | int, fields: set[str]) -> bool:
+    """Whether a part of pydantic's location is a field of the file, not the name of a validator or of our own."""
+    return part in BUDGET_KEYS or (part in fields and part != "budget")
 
 
 def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:

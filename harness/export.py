@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from harness.errors import HarnessError
 from harness.method import Pair
@@ -48,7 +48,7 @@ def export_connector(store: RunStore, label: str, pair: Pair | None, out: Path, 
         prefix = f"{number}."
         with safe_open(store.connectors_path(record.key), framework="pt") as file:
             tensors = {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
-        save_file(tensors, temporary / CONNECTOR)
+        (temporary / CONNECTOR).write_bytes(save(tensors))
         config = _config(manifest, record, metrics)
         (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(_card(manifest, record, metrics), encoding="utf-8")

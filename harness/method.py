@@ -24,6 +24,9 @@ from harness.registry import Registry
 Pair: TypeAlias = tuple[str, str]
 """(image encoder id, text encoder id)."""
 
+Kind: TypeAlias = Literal["per_pair", "joint", "score"]
+"""``per_pair`` and ``joint`` train connectors, one cell per pair or one for all; ``score`` ranks without connectors."""
+
 Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
 Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 
@@ -292,7 +295,7 @@ class Progress(Protocol):
 class Method(Protocol):
     """A way to rank pairs: a frozen dataclass whose fields are its config."""
 
-    kind: ClassVar[Literal["per_pair", "joint", "score"]]
+    kind: ClassVar[Kind]
     version: ClassVar[int]
     """Raised whenever the method's numbers change."""
 
@@ -315,6 +318,7 @@ __all__ = [
     "Direction",
     "Estimate",
     "Fit",
+    "Kind",
     "Loss",
     "Method",
     "Pair",

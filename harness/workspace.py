@@ -138,7 +138,7 @@ class Workspace:
                 scheme_of(request.spec).check(request.spec, request.info.modality)
 
     def extract_missing(self, progress: Callable[[BankRequest, int, int], None] | None = None) -> list[BankRequest]:
-        """Extract what is missing, in order; returns what was extracted."""
+        """Extract what is missing, in order, and check the content of all; returns what was extracted."""
         todo = [request for request in self.banks.values() if not request.done]
         for request in todo:
             extract(
@@ -152,6 +152,8 @@ class Workspace:
                 device=self.sweep.bank.device,
                 progress=None if progress is None else (lambda done, total, r=request: progress(r, done, total)),
             )
+        for request in self.banks.values():
+            open_bank(request.path)
         return todo
 
     def sizes(self, pairs: tuple[Pair, ...]) -> Sizes:

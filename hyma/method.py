@@ -1,14 +1,14 @@
 """Hyma: one hypernetwork predicts the connectors of all pairs and is trained on mini-batches of pairs."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 
 from harness.errors import HarnessError
-from harness.method import Budget, Estimate, Fit, Problem, Progress, Sizes
-from harness.training import LogitScales, Recipe, Trainee, estimate_training, train
+from harness.method import Budget, Estimate, Fit, Kind, Problem, Progress, Sizes
+from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
 from hyma.exposure import balanced
 from hyma.hypernetwork import Hypernetwork
 
@@ -26,12 +26,13 @@ class Hyma(Recipe):
         hidden: Sizes of the hypernetwork's layers before its heads.
     """
 
+    lr: Positive = 4e-3
     pairs_per_step: Size = 4
     condition_dim: Size = 32
     layer_dim: Size = 8
     hidden: tuple[Size, ...] = (64, 16)
 
-    kind: ClassVar[Literal["joint"]] = "joint"
+    kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

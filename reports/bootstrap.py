@@ -154,6 +154,28 @@ def percentile_interval(values: Float[np.ndarray, " resamples"], level: float = 
     return float(low), float(high)
 
 
+def hull_interval(
+    value: float, values: Float[np.ndarray, " resamples"], level: float = 0.95, upper: float = 1.0
+) -> tuple[float, float]:
+    """Hull of the percentile and the basic bootstrap interval (Davison & Hinkley 1997, section 5.2), for correlations.
+
+    A resample adds test noise once more, so it lowers a rank correlation on average, and what test noise took from the
+    measured value itself no correction of the resamples' bias brings back: BCa covers the correlation with noise-free
+    test scores far less often than it says. The basic interval reaches up as far as the percentile interval reaches
+    down, so their hull is wide on both sides; ``test_coverage_of_the_intervals`` simulates what it covers.
+
+    Args:
+        value: The statistic on the test images as they are.
+        values: Under the bootstrap resamples.
+        level: Coverage.
+        upper: Largest possible value.
+    """
+    low, high = percentile_interval(values, level)
+    if not np.isfinite(low) or not np.isfinite(value):
+        return float("nan"), float("nan")
+    return min(low, value, 2 * value - high), min(upper, max(high, value, 2 * value - low))
+
+
 def bca_interval(
     value: float,
     values: Float[np.ndarray, " resamples"],
@@ -161,11 +183,6 @@ def bca_interval(
     level: float = 0.95,
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated interval (Efron 1987), for statistics that resampling biases.
-
-    A resample adds test noise once more, so it lowers a rank correlation on average; the correction undoes part of
-    that. In simulations (8 to 20 pairs, 300 to 1,000 test images) it covered the correlation with noise-free test
-    scores in 82 to 87 % of the cases, and rarely where that correlation is close to 1 and the measured one is not:
-    what test noise took from the measured value itself no resampling brings back.
 
     Args:
         value: The statistic on the test images as they are.

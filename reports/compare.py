@@ -18,7 +18,7 @@ from reports.bootstrap import (
     RESAMPLES_SLOW,
     PairRanks,
     Weights,
-    bca_interval,
+    hull_interval,
     draw_weights,
     pair_ranks,
     percentile_interval,
@@ -157,7 +157,6 @@ class _Side:
     scores: np.ndarray
     truth: np.ndarray
     draws: np.ndarray | None
-    left_out: np.ndarray | None
 
 
 def _sides(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[_Side | None]:
@@ -170,11 +169,8 @@ def _sides(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[
             continue
 
         mean = seed_mean(truth.scores[others][:, places])
-        resampled = [
-            None if cube is None else seed_mean(cube[..., others, :][..., places])
-            for cube in (truth.draws, truth.left_out)
-        ]
-        sides.append(_Side(places, scores[row, places], mean, *resampled))
+        draws = None if truth.draws is None else seed_mean(truth.draws[..., others, :][..., places])
+        sides.append(_Side(places, scores[row, places], mean, draws))
     return sides
 
 
@@ -210,8 +206,8 @@ def compare(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool = False,
     cap = max(100, KENDALL_BUDGET // max(1, n * (n - 1) // 2))
     same = all(np.array_equal(side.places, present[0].places) for side in present)
     return Comparison(
-        spearman=estimate(ranking.spearman, lambda _: 0.0, "bca"),
-        kendall=estimate(ranking.kendall, lambda _: 0.0, "bca", cap) if intervals else Estimate(),
+        spearman=estimate(ranking.spearman, lambda _: 0.0, "hull"),
+        kendall=estimate(ranking.kendall, lambda _: 0.0, "hull", cap) if intervals else Estimate(),
         ndcg=estimate(
             lambda s, t: ranking.ndcg(s, gain(t), k), lambda t: float(ranking.ndcg_chance(gain(t), k)), "percentile"
         ),
@@ -233,11 +229,10 @@ def _p_value(sides: list[_Side]) -> float:
 def _interval(statistic: Statistic, sides: list[_Side], value: float, kind: str, cap: int) -> tuple[float, float]:
     """Interval of the mean over seeds; it always covers the point estimate."""
     draws = [statistic(side.scores, side.draws[:cap]) for side in sides if side.draws is not None]
-    left = [statistic(side.scores, side.left_out[:cap]) for side in sides if side.left_out is not None]
     if not draws or not np.isfinite(value):
         return float("nan"), float("nan")
-    if kind == "bca":
-        return bca_interval(value, np.mean(draws, axis=0), np.mean(left, axis=0))
+    if kind == "hull":
+        return hull_interval(value, np.mean(draws, axis=0))
     low, high = percentile_interval(np.mean(draws, axis=0))
     return min(low, value), max(high, value)
 

@@ -159,7 +159,8 @@ def ranks(analysis: Analysis) -> Figure | None:
     short = names.short_names(texts, 22)
     theirs = places(truth.mean)
     many = len(texts) > len(MARKERS)  # too many to tell apart
-    figure, axes = _grid(len(others), 3.4, 3.4, 0.3 + (0 if many else 0.22 * (2 + len(texts) // 4)))
+    columns = 2 if len(others) == 1 else 4
+    figure, axes = _grid(len(others), 3.9, 3.4, 0.5 + (0 if many else 0.22 * (2 + len(texts) // columns)))
     n = len(manifest.pairs)
     for axis, result in zip(axes, others, strict=True):
         own = places(seed_mean(result.data.ranking))
@@ -190,8 +191,8 @@ def ranks(analysis: Analysis) -> Figure | None:
         axis.set_ylabel(f"place by {result.data.label} (validation)")
     if not many:
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, title="text encoder", frameon=False)
-    figure.suptitle("Ranking against the reference (shaded: not distinguishable from the best)", fontsize=11)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, title="text encoder", frameon=False)
+    figure.suptitle("Ranking against the reference\n(shaded: not distinguishable from the best)", fontsize=11)
     return figure
 
 

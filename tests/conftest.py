@@ -152,6 +152,12 @@ def finished_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def finished(finished_world: Path) -> Project:
+    """The finished world as a project; do not change it."""
+    return Project(finished_world)
+
+
+@pytest.fixture
 def copy_of_world(finished_world: Path, tmp_path: Path) -> Project:
     """A copy of the finished world that a test may change."""
     folder = tmp_path / "copy"

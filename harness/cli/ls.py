@@ -60,7 +60,7 @@ def _encoders() -> list[dict[str, Any]]:
     from harness.encoders.base import SCHEMES
 
     rows = []
-    for scheme in SCHEMES.names():
+    for scheme in sorted(SCHEMES.names(), key=lambda name: (name != "packaged", name)):
         cls = SCHEMES.get(scheme)
         for modality in ("image", "text"):
             names = cls().names(modality)

@@ -20,6 +20,7 @@ def plan(
 
     planned = make_plan(Workspace(config))
     counted = estimates(planned)
+    missing = [request.spec.id for request in planned.workspace.banks.values() if not request.done]
     if as_json:
         methods = {label: dataclasses.asdict(estimate) for label, estimate in counted.items()}
         stdout.print_json(json.dumps({"methods": methods}))
@@ -36,6 +37,5 @@ def plan(
         updates = "-" if e.updates_per_pair is None else f"{e.updates_per_pair:.0f}"
         table.add_row(label, str(e.cells), str(e.done), str(e.cells - e.done), updates, short(e.trained_params), *costs)
     stdout.print(table)
-    missing = [request.spec.id for request in planned.workspace.banks.values() if not request.done]
     if missing:
         stdout.print(f"banks to extract first: {', '.join(dict.fromkeys(missing))}", soft_wrap=True)

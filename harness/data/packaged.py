@@ -139,7 +139,7 @@ PACKAGED: dict[str, Callable[[SplitConfig], dict[str, Any]]] = {"openmoji": _ope
 
 
 class PackagedDataset(PictureDataset):
-    """Pictures and captions from an installed package.
+    """Pictures and captions from an installed package: openmoji.
 
     Raises:
         HarnessError: Unknown name, or a package that is not installed.

@@ -89,7 +89,7 @@ class PrecomputedConfig(BaseModel):
 
 
 class PrecomputedDataset:
-    """Rows of embeddings.
+    """Embeddings that exist already: .npy, .pt or .safetensors files in row order.
 
     Raises:
         HarnessError: A file is missing or malformed; numbers of rows or columns do not fit each other.

@@ -58,7 +58,7 @@ class ShapesConfig(BaseModel):
 
 
 class ShapesDataset:
-    """Row counts and dimensions. All rows are training rows."""
+    """Row counts and dimensions only, for planning. All rows are training rows."""
 
     Config: ClassVar[type[ShapesConfig]] = ShapesConfig
 

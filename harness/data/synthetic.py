@@ -111,9 +111,10 @@ class View:
 
 
 class SyntheticDataset:
-    """A synthetic world. Every encoder has its own stream of random numbers, and any slice of rows is the same
-    however it is asked for.
-    """  # noqa: D205
+    """A synthetic world of chosen size with known truth.
+
+    Every encoder has its own stream of random numbers, and any slice of rows is the same however it is asked for.
+    """
 
     Config: ClassVar[type[SyntheticConfig]] = SyntheticConfig
 

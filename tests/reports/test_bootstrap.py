@@ -1,6 +1,5 @@
 """The bootstrap: the fast path against the metric itself, and coverage in simulated cases."""
 
-import time
 
 import numpy as np
 import pytest
@@ -138,9 +137,9 @@ def test_coverage_of_the_intervals() -> None:
         high_misses += spearman > high
         low, high = found.regret.ci95
         covered["regret"] += low <= float(ranking.regret(scores, population)) <= high
-    assert covered["spearman"] / runs >= 0.78
+    assert covered["spearman"] / runs >= 0.9
     assert covered["regret"] / runs >= 0.88
-    assert max(low_misses, high_misses) / runs <= 0.16  # the bias correction leaves neither side wide open
+    assert max(low_misses, high_misses) / runs <= 0.08  # neither side is wide open
 
 
 def test_near_ties_hold_the_pairs_that_are_close_and_no_others() -> None:
@@ -156,12 +155,3 @@ def test_near_ties_hold_the_pairs_that_are_close_and_no_others() -> None:
     assert {best, twin} <= set(tied)
     assert (best + 2) % 6 not in tied
     assert near_ties(Truth(truth.scores, truth.ran, True)) is None
-
-
-def test_speed_of_a_usual_grid() -> None:
-    rng = np.random.default_rng(0)
-    columns = [make_ranks("retrieval", 1000, rng) for _ in range(60)]  # 20 pairs x 3 seeds
-    start = time.perf_counter()
-    weights = draw_weights(1000)
-    resampled_scores(columns, "retrieval", "text_to_image_r5", weights.bootstrap)
-    assert time.perf_counter() - start < 4  # about 0.2 s on an idle core
