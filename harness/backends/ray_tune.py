@@ -7,8 +7,9 @@ would run finished trials again. A worker writes its cell to the store itself.
 import logging
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
+CONNECT_S = 5.0
+"""Seconds that a cluster's port is given to answer."""
+
 WORKER_RETRIES = 1
 """Times a cell is tried again when its worker process dies under it."""
 
@@ -35,6 +39,7 @@ WORKER_RETRIES = 1
 def run(plan: Plan, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions) -> None:
     """Run the cells on a Ray cluster, each with the CPUs and GPUs that its method asks for."""
     scratch = plan.store.path / "tune"
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed sweep left
     with _cluster(options.address):
         _check_resources(cells)
         by_key = {cell.key: cell for cell in cells}
@@ -100,6 +105,7 @@ def _lost(plan: Plan, cell: PlannedCell, trial: Any) -> CellRecord:
     trace = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else ""
     last = trace.rpartition("Failure #")[2].strip()
     raised = 'File "' in last  # an exception outside of run_cell, with its traceback, and not a process that died
+    end = (last.splitlines() or [""])[-1].strip()
     return CellRecord(
         key=cell.key,
         label=cell.label,
@@ -112,7 +118,7 @@ def _lost(plan: Plan, cell: PlannedCell, trial: Any) -> CellRecord:
         ledger=LedgerRecord(flops={}, seconds={}, updates=0, samples=0),
         cpus=cell.cpus,
         gpus=cell.gpus,
-        error=last.splitlines()[-1].strip() if raised else "the worker process died (out of memory?)",
+        error=end if raised else f"the worker process died (out of memory?): {end}",
         traceback=trace or None,
     )
 
@@ -126,6 +132,9 @@ def _cluster(address: str | None) -> Iterator[None]:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         options |= {"include_dashboard": False, "address": "local"}
+    else:
+        _check_address(address)
+        _use_token()
     try:
         ray.init(**{"address": address, **options})
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -138,6 +147,34 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Fail at once where nothing listens; Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        if address != "auto":
+            raise HarnessError(f"{address!r} is not written HOST:PORT", where="--address", fix="e.g. 10.0.0.1:6379")
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise HarnessError(
+            f"nothing answers at {address}: {error.strerror or error}",
+            where="--address",
+            fix="start a cluster with ray start --head, or leave --address out",
+        ) from error
+
+
+def _use_token() -> None:
+    """Authenticate with this user's Ray token if there is one, as ``ray start`` does.
+
+    Ray itself does so only for ``auto``. Where it has no tokens (before 2.59) there is nothing to do.
+    """
+    with suppress(ImportError):
+        from ray._private.authentication import authentication_token_setup as tokens
+
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _check_resources(cells: Sequence[PlannedCell]) -> None:

@@ -99,7 +99,8 @@ def _settings(spec: EncoderSpec) -> tuple[int, int]:
     Raises:
         HarnessError: An unknown option, or no positive dimension.
     """
-    options = options_of(spec, dim=int(spec.name) if spec.name.isdecimal() else 64, seed=0)
+    stated = spec.dim or 64
+    options = options_of(spec, dim=int(spec.name) if spec.name.isdecimal() else stated, seed=0)
     if options["dim"] < 1:
         raise HarnessError(f"dimension {options['dim']} is not positive", where=spec.id)
     return options["dim"], options["seed"]
