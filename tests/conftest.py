@@ -158,6 +158,12 @@ def finished(finished_world: Path) -> Project:
 
 
 @pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of commands run in this process hold no plots, which take most of their time."""
+    monkeypatch.setattr("reports.build.write_plots", lambda analysis, folder: {})
+
+
+@pytest.fixture
 def copy_of_world(finished_world: Path, tmp_path: Path) -> Project:
     """A copy of the finished world that a test may change."""
     folder = tmp_path / "copy"
