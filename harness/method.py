@@ -29,7 +29,12 @@ Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 
 METHODS: Registry["type[Method]"] = Registry(
     "method",
-    {"ape": "baselines.ape:Ape", "hyma": "hyma.method:Hyma"},
+    {
+        "ape": "baselines.ape:Ape",
+        "hyma": "hyma.method:Hyma",
+        "hyper_align": "hyma.hyper_align:HyperAlign",
+        "hyper_align_published": "hyma.hyper_align:HyperAlignPublished",
+    },
     group="harness.methods",
 )
 
@@ -109,10 +114,10 @@ class Split:
         rows = self.caption_rows if at is None else self.caption_rows[at]
         return torch.from_numpy(self.text_banks[encoder].take(rows))
 
-    def batches(self, batch_size: int, seed: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int, seed: int, *, shuffle: bool = True) -> Iterator[Batch]:
         """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
 
-        The same seed gives the same batches to every method.
+        The same seed gives the same batches to every method. Without ``shuffle`` images come in their stored order.
 
         Raises:
             HarnessError: The batch is larger than the data.
@@ -126,7 +131,7 @@ class Split:
         epoch = 0
         while True:
             rng = np.random.default_rng([seed, epoch])
-            images = rng.permutation(n)
+            images = rng.permutation(n) if shuffle else np.arange(n)
             captions = order[first[images] + (rng.random(n) * counts[images]).astype(np.int64)]
             for start in range(0, n - batch_size + 1, batch_size):
                 chosen = slice(start, start + batch_size)
