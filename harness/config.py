@@ -141,6 +141,8 @@ class Sweep(Model):
     reference: str | None = None
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     storage: str = ""
+    flop_convention: Literal["ours", "published"] = "ours"
+    """How ``harness plan`` counts. Ledgers and reports always count as ours."""
     bank: BankConfig = BankConfig()
     source: Path = Path("sweep.yaml")
     """The sweep file itself: relative paths start in its folder. Not written by hand."""

@@ -5,6 +5,7 @@ with a kind, a version and one function, ``fit``. See ``baselines/ape.py`` for a
 ``docs/adding_a_method.md`` for a walk through.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ Pair: TypeAlias = tuple[str, str]
 """(image encoder id, text encoder id)."""
 
 Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
+Convention: TypeAlias = Literal["ours", "published"]
+"""How FLOPs are counted by ``harness plan``."""
 Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 
 METHODS: Registry["type[Method]"] = Registry(
@@ -306,10 +309,27 @@ class Method(Protocol):
         ...
 
 
-def estimate_of(method: Method, sizes: Sizes, budget: Budget) -> Estimate | None:
-    """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none."""
+PUBLISHED_PHASES = ("connector", "logits", "hypernet")
+"""What the papers count: forward and backward matrix products of training."""
+
+
+def estimate_of(
+    method: Method, sizes: Sizes, budget: Budget, convention: Convention = "ours"
+) -> Estimate | None:
+    """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none.
+
+    Under the published convention it is the optional ``published_estimate`` where the authors' code spends otherwise
+    than ours, and else those phases of ours that the papers count.
+    """
     own: Any = getattr(method, "estimate", None)
-    return own(sizes, budget) if own else None
+    as_published: Any = getattr(method, "published_estimate", None)
+    if convention == "published" and as_published:
+        return as_published(sizes, budget)
+    found: Estimate | None = own(sizes, budget) if own else None
+    if found is None or convention == "ours":
+        return found
+    flops = {phase: spent for phase, spent in found.flops.items() if phase in PUBLISHED_PHASES}
+    return dataclasses.replace(found, flops=flops)
 
 
 __all__ = [
@@ -317,6 +337,7 @@ __all__ = [
     "Batch",
     "Budget",
     "Checkpoint",
+    "Convention",
     "Direction",
     "Estimate",
     "Fit",

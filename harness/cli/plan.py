@@ -28,11 +28,14 @@ def plan(
     table = Table(
         title=f"{config.name}: {len(planned.workspace.pairs)} pairs, seeds {config.seeds}", title_justify="left"
     )
-    headers = ("method", "cells", "done", "to do", "updates/pair", "trained params", *phases, "total FLOPs/seed")
+    published = config.flop_convention == "published"
+    beside = ("total as we count",) if published else ()
+    headers = ("method", "cells", "done", "to do", "updates/pair", "trained params", *phases, "total FLOPs/seed", *beside)
     for header in headers:
         table.add_column(header, justify="left" if header == "method" else "right")
     for label, e in counted.items():
         costs = [short(e.flops.get(phase, 0.0)) if e.flops else "-" for phase in (*phases, "total")]
+        costs += [short(e.flops_ours["total"]) if e.flops_ours else "-"] if published else []
         updates = "-" if e.updates_per_pair is None else f"{e.updates_per_pair:.0f}"
         table.add_row(label, str(e.cells), str(e.done), str(e.cells - e.done), updates, short(e.trained_params), *costs)
     stdout.print(table)
