@@ -33,6 +33,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 METHODS: Registry["type[Method]"] = Registry(
     "method",
     {
+        "add_encoder": "hyma.add_encoder:AddEncoder",
         "ape": "baselines.ape:Ape",
         "hyma": "hyma.method:Hyma",
         "hyper_align": "hyma.hyper_align:HyperAlign",
@@ -198,6 +199,7 @@ class Problem:
         ledger: Book every FLOP here.
         scorer: What ``score`` calls.
         higher_is_better: Sign of the selection metric.
+        chance: Draws the selection metric of random answers; None: not known.
     """
 
     sizes: Sizes
@@ -208,6 +210,7 @@ class Problem:
     ledger: Ledger
     scorer: Callable[[Pair, Layers], float]
     higher_is_better: bool
+    chance: Callable[[np.random.Generator], float] | None = None
 
     @property
     def pairs(self) -> tuple[Pair, ...]:

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.collapse import collapsed
 from harness.connectors import Layers, connect, finite, frozen
 from harness.errors import Diverged
 from harness.flops import adamw_step, connector_step, counted, logits_step
@@ -189,7 +190,8 @@ class _Counter:
 def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *, seed: int, progress: Progress) -> Fit:
     """AdamW on the mean loss of each step's pairs, scored on validation data at geometric checkpoints.
 
-    A gradient or weight that is not finite ends the training; the Fit then carries ``diverged``.
+    A gradient or weight that is not finite ends the training, and connectors that are at chance after it have
+    collapsed: the Fit then carries ``diverged``.
 
     Returns:
         The Fit, with the connectors and scores of the last checkpoint.
@@ -217,6 +219,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
     curve: list[Checkpoint] = []
     connectors: dict[Pair, Layers] = {}
     diverged: Diverged | None = None
+    warnings: tuple[str, ...] = ()
     start = time.perf_counter()
 
     for step, (pairs, batch) in enumerate(
@@ -265,6 +268,8 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
                 )
             )
         if step == steps:
+            reason, warnings = collapsed(problem, curve[-1].scores, connectors, batch, step * share)
+            diverged = Diverged(step, reason) if reason else None
             break
 
     done = ledger.updates / len(sizes.pairs)
@@ -279,6 +284,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
         samples_per_pair=done * recipe.batch_size,
         trained_params=n_params,
         diverged=diverged,
+        warnings=warnings,
     )
 
 

@@ -22,9 +22,11 @@ class Conditioning(nn.Module):
 
     Attributes:
         needs_means: Whether ``forward`` reads the encoders' mean embeddings.
+        shared_by_encoder: Whether one vector describes an encoder in all its pairs.
     """
 
     needs_means: ClassVar[bool] = False
+    shared_by_encoder: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, dim: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -32,6 +34,10 @@ class Conditioning(nn.Module):
 
     def forward(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
         """The condition of each pair."""
+        raise NotImplementedError
+
+    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """Where the conditions of pairs that were not trained start."""
         raise NotImplementedError
 
     def step_flops(self, pairs: int) -> float:
@@ -53,6 +59,8 @@ CONDITIONINGS: Registry[type[Conditioning]] = Registry(
 class PairEmbedding(Conditioning):
     """A learned vector for each pair (Hyma; Hyper-Align's lookup-table mode)."""
 
+    shared_by_encoder: ClassVar[bool] = False
+
     def __init__(self, sizes: Sizes, dim: int, generator: torch.Generator) -> None:
         super().__init__(sizes, dim, generator)
         self._row = {pair: row for row, pair in enumerate(sizes.pairs)}
@@ -61,6 +69,10 @@ class PairEmbedding(Conditioning):
     def forward(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
         """Rows of the table."""
         return self.table[[self._row[pair] for pair in pairs]]
+
+    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """The mean of the known vectors."""
+        return self.table.mean(0).expand(len(pairs), -1)
 
 
 class FactoredEmbedding(Conditioning):
@@ -80,6 +92,16 @@ class FactoredEmbedding(Conditioning):
         images = [self._image_row[image] for image, _ in pairs]
         texts = [self._text_row[text] for _, text in pairs]
         return self.image_table[images] + self.text_table[texts]
+
+    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """The mean vector of the known encoders for the new one, the trained vector for the other."""
+        mean_image, mean_text = self.image_table.mean(0), self.text_table.mean(0)
+        rows = []
+        for image, text in pairs:
+            of_image = self.image_table[self._image_row[image]] if image in self._image_row else mean_image
+            of_text = self.text_table[self._text_row[text]] if text in self._text_row else mean_text
+            rows.append(of_image + of_text)
+        return torch.stack(rows)
 
 
 class MeanFeatures(Conditioning):
@@ -106,6 +128,10 @@ class MeanFeatures(Conditioning):
             parts += [_padded(means[text], self._text_dim)] if self._text_dim else []
             rows.append(torch.cat(parts))
         return self.linear(torch.stack(rows))
+
+    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """What the trained map makes of the means of an encoder that it has not seen."""
+        return self(pairs, means)
 
     def step_flops(self, pairs: int) -> float:
         """One linear layer; the means are frozen."""

@@ -113,6 +113,10 @@ class Decoder(nn.Module):
         """Closed form: matrix products of all layers for this many pairs, forward and backward."""
         raise NotImplementedError
 
+    def condition_step_flops(self, pairs: int) -> float:
+        """The same where only the conditions are trained: no gradient of the weights, one product of three less."""
+        return self.step_flops(pairs) * 2 / 3
+
 
 DECODERS: Registry[type[Decoder]] = Registry(
     "decoder",
@@ -270,5 +274,12 @@ class FeatherMap(Decoder):
     def step_flops(self, pairs: int) -> float:
         """Trunk, heads and the products of the factors."""
         heads = sum(head.step_flops(pairs) for head in self.heads if isinstance(head, Head))
-        products = sum(6.0 * pairs * s.max_out * self.rank * (s.max_in + 1) for s in self._scalings)
-        return len(self._scalings) * self.trunk.step_flops(pairs) + heads + products
+        return len(self._scalings) * self.trunk.step_flops(pairs) + heads + self._products(pairs)
+
+    def condition_step_flops(self, pairs: int) -> float:
+        """Both factors still need their gradients."""
+        products = self._products(pairs)
+        return (self.step_flops(pairs) - products) * 2 / 3 + products
+
+    def _products(self, pairs: int) -> float:
+        return sum(6.0 * pairs * s.max_out * self.rank * (s.max_in + 1) for s in self._scalings)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from harness.connectors import Layers
@@ -86,16 +87,27 @@ class Hypernetwork(nn.Module):
             pairs: The pairs.
             means: The encoders' mean embeddings, where the conditioning needs them.
         """
-        conditions = self.condition(pairs, means or {})
+        made = self.generate(self.condition(pairs, means or {}), [self._layers[pair] for pair in pairs])
+        return dict(zip(pairs, made, strict=True))
+
+    def generate(
+        self, conditions: Float[Tensor, "pairs condition"], shapes: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[Layers]:
+        """Connectors for any conditions.
+
+        Args:
+            conditions: One for each connector.
+            shapes: (in, out) of every layer of each connector, at most as large as the network was made for.
+        """
         by_layer = []
         for number, scaling in enumerate(self.scalings):
-            told = torch.cat([conditions, self.layer[number].expand(len(pairs), -1)], dim=-1)
+            told = torch.cat([conditions, self.layer[number].expand(len(shapes), -1)], dim=-1)
             weights, biases = self.decoder(told, number)
             profile: Tensor | None = getattr(self, f"profile{number}")
             if profile is not None:
                 weights = weights * profile[:, None]
-            by_layer.append(scaling.cut(weights, biases, [self._layers[pair][number] for pair in pairs]))
-        return {pair: [made[place] for made in by_layer] for place, pair in enumerate(pairs)}
+            by_layer.append(scaling.cut(weights, biases, [shape[number] for shape in shapes]))
+        return [[made[place] for made in by_layer] for place in range(len(shapes))]
 
     def step_flops(self, pairs: int) -> float:
         """Closed form: matrix products of generating this many pairs' connectors, forward and backward."""

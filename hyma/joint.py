@@ -77,7 +77,7 @@ class Joint(Recipe):
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all pairs' connectors together."""
         network = self.network(problem.sizes, seed).to(problem.device)
-        trainee = joint_trainee(self, problem, network, list(network.parameters()), seed)
+        trainee = joint_trainee(self, problem, network, seed)
         return train(problem, budget, self, trainee, seed=seed, progress=progress)
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
@@ -96,10 +96,8 @@ class Joint(Recipe):
         )
 
 
-def joint_trainee(
-    method: Joint, problem: Problem, network: Hypernetwork, parameters: Sequence[torch.Tensor], seed: int
-) -> Trainee:
-    """What ``train`` needs to train these parameters of a hypernetwork.
+def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: int) -> Trainee:
+    """What ``train`` needs to train a hypernetwork.
 
     A conditioning on features sees the means of the step's batch while it trains; for scoring and export it sees the
     means over the training banks, so that connectors do not depend on the last batch.
@@ -110,7 +108,7 @@ def joint_trainee(
         return network(pairs, batch_means(problem, pairs, batch))
 
     return Trainee(
-        parameters=parameters,
+        parameters=list(network.parameters()),
         generate=lambda pairs: network(pairs, frozen_means),
         generate_from_batch=from_batch if network.needs_means else None,
         scales=LogitScales(problem.pairs, method.logit_scale, problem.device),
