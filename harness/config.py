@@ -132,6 +132,8 @@ class Sweep(Model):
     data: dict[str, Any]
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
+    first_image_encoders: Annotated[int, Field(gt=0)] | None = None
+    """Only the first so many image encoders take part: one list for experiments of growing size."""
     connector: ConnectorConfig = ConnectorConfig()
     tasks: Annotated[list[TaskConfig], Field(min_length=1)] = [TaskConfig(kind="retrieval", label="retrieval")]
     selection: Annotated[SelectionConfig, Field(validate_default=True)] = SelectionConfig(

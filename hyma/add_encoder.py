@@ -43,6 +43,7 @@ class AddEncoder(Hyma):
     condition_lr: Positive = 1e-2
 
     version: ClassVar[int] = 1
+    smoke: ClassVar[Mapping[str, int]] = {"condition_updates": 1}
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """The joint run, then the new condition; scores and connectors of all pairs."""

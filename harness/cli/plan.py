@@ -7,7 +7,7 @@ import json
 
 from rich.table import Table
 
-from harness.cli.common import Json, Seeds, Set, Storage, SweepFile, open_sweep, short, stdout
+from harness.cli.common import Json, Seeds, Set, Storage, SweepFile, open_sweep, short, stderr, stdout
 
 
 def plan(
@@ -15,10 +15,13 @@ def plan(
 ) -> None:
     """Print cells to do, cells done, and each method's FLOPs by phase (per seed, closed form). Downloads nothing."""
     config = open_sweep(sweep_file, set_, seeds, storage)
+    from harness.paper import workspace_or_paper
     from harness.plan import estimates, make_plan
-    from harness.workspace import Workspace
 
-    planned = make_plan(Workspace(config))
+    workspace, missing_data = workspace_or_paper(config)
+    if missing_data:
+        stderr.print(f"planned on paper, from what the sweep file states: {missing_data}", markup=False, soft_wrap=True)
+    planned = make_plan(workspace)
     counted = estimates(planned)
     if as_json:
         methods = {label: dataclasses.asdict(estimate) for label, estimate in counted.items()}
