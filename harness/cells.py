@@ -147,6 +147,7 @@ def _fit(plan: Plan, entry: Entry, cell: PlannedCell, ledger: Ledger, start: flo
         ledger=ledger,
         scorer=scorer,
         higher_is_better=higher_is_better(selection.metric),
+        chance=lambda rng: METRICS[task.kind][selection.metric](task.random_ranks(rng, queries)),
     )
     torch.manual_seed(cell.seed)
     with ledger.section("fit"):

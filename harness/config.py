@@ -132,6 +132,8 @@ class Sweep(Model):
     data: dict[str, Any]
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
+    first_image_encoders: Annotated[int, Field(gt=0)] | None = None
+    """Only the first so many image encoders take part: one list for experiments of growing size."""
     connector: ConnectorConfig = ConnectorConfig()
     tasks: Annotated[list[TaskConfig], Field(min_length=1)] = [TaskConfig(kind="retrieval", label="retrieval")]
     selection: Annotated[SelectionConfig, Field(validate_default=True)] = SelectionConfig(
@@ -141,6 +143,8 @@ class Sweep(Model):
     reference: str | None = None
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     storage: str = ""
+    flop_convention: Literal["ours", "published"] = "ours"
+    """How ``harness plan`` counts. Ledgers and reports always count as ours."""
     bank: BankConfig = BankConfig()
     source: Path = Path("sweep.yaml")
     """The sweep file itself: relative paths start in its folder. Not written by hand."""

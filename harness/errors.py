@@ -17,6 +17,10 @@ class HarnessError(Exception):
         return (_rebuild, (type(self), self.what, self.where, self.fix))
 
 
+class MissingData(HarnessError):
+    """Files that are not on this machine. What needs no rows (``harness plan``, ``--smoke``) can do without."""
+
+
 def _rebuild(cls: type[HarnessError], what: str, where: str, fix: str) -> HarnessError:
     return cls(what, where=where, fix=fix)
 

@@ -5,6 +5,7 @@ with a kind, a version and one function, ``fit``. See ``baselines/ape.py`` for a
 ``docs/adding_a_method.md`` for a walk through.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,11 +29,19 @@ Kind: TypeAlias = Literal["per_pair", "joint", "score"]
 """``per_pair`` and ``joint`` train connectors, one cell per pair or one for all; ``score`` ranks without connectors."""
 
 Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
+Convention: TypeAlias = Literal["ours", "published"]
+"""How FLOPs are counted by ``harness plan``."""
 Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 
 METHODS: Registry["type[Method]"] = Registry(
     "method",
-    {"ape": "baselines.ape:Ape", "hyma": "hyma.method:Hyma"},
+    {
+        "add_encoder": "hyma.add_encoder:AddEncoder",
+        "ape": "baselines.ape:Ape",
+        "hyma": "hyma.method:Hyma",
+        "hyper_align": "hyma.hyper_align:HyperAlign",
+        "hyper_align_published": "hyma.hyper_align:HyperAlignPublished",
+    },
     group="harness.methods",
 )
 
@@ -112,10 +121,10 @@ class Split:
         rows = self.caption_rows if at is None else self.caption_rows[at]
         return torch.from_numpy(self.text_banks[encoder].take(rows))
 
-    def batches(self, batch_size: int, seed: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int, seed: int, *, shuffle: bool = True) -> Iterator[Batch]:
         """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
 
-        The same seed gives the same batches to every method.
+        The same seed gives the same batches to every method. Without ``shuffle`` images come in their stored order.
 
         Raises:
             HarnessError: The batch is larger than the data.
@@ -129,7 +138,7 @@ class Split:
         epoch = 0
         while True:
             rng = np.random.default_rng([seed, epoch])
-            images = rng.permutation(n)
+            images = rng.permutation(n) if shuffle else np.arange(n)
             captions = order[first[images] + (rng.random(n) * counts[images]).astype(np.int64)]
             for start in range(0, n - batch_size + 1, batch_size):
                 chosen = slice(start, start + batch_size)
@@ -193,6 +202,7 @@ class Problem:
         ledger: Book every FLOP here.
         scorer: What ``score`` calls.
         higher_is_better: Sign of the selection metric.
+        chance: Draws the selection metric of random answers; None: not known.
     """
 
     sizes: Sizes
@@ -203,6 +213,7 @@ class Problem:
     ledger: Ledger
     scorer: Callable[[Pair, Layers], float]
     higher_is_better: bool
+    chance: Callable[[np.random.Generator], float] | None = None
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -304,10 +315,27 @@ class Method(Protocol):
         ...
 
 
-def estimate_of(method: Method, sizes: Sizes, budget: Budget) -> Estimate | None:
-    """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none."""
+PUBLISHED_PHASES = ("connector", "logits", "hypernet")
+"""What the papers count: forward and backward matrix products of training."""
+
+
+def estimate_of(
+    method: Method, sizes: Sizes, budget: Budget, convention: Convention = "ours"
+) -> Estimate | None:
+    """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none.
+
+    Under the published convention it is the optional ``published_estimate`` where the authors' code spends otherwise
+    than ours, and else those phases of ours that the papers count.
+    """
     own: Any = getattr(method, "estimate", None)
-    return own(sizes, budget) if own else None
+    as_published: Any = getattr(method, "published_estimate", None)
+    if convention == "published" and as_published:
+        return as_published(sizes, budget)
+    found: Estimate | None = own(sizes, budget) if own else None
+    if found is None or convention == "ours":
+        return found
+    flops = {phase: spent for phase, spent in found.flops.items() if phase in PUBLISHED_PHASES}
+    return dataclasses.replace(found, flops=flops)
 
 
 __all__ = [
@@ -315,6 +343,7 @@ __all__ = [
     "Batch",
     "Budget",
     "Checkpoint",
+    "Convention",
     "Direction",
     "Estimate",
     "Fit",

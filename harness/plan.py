@@ -15,7 +15,7 @@ from harness.data.base import Index
 from harness.encoders.base import EncoderInfo
 from harness.errors import HarnessError
 from harness.losses import LOSSES
-from harness.method import METHODS, Budget, Estimate, Method, Pair, estimate_of
+from harness.method import METHODS, Budget, Convention, Estimate, Method, Pair, estimate_of
 from harness.metrics import higher_is_better
 from harness.provenance import provenance, source_digest
 from harness.store import (
@@ -106,7 +106,21 @@ def make_plan(workspace: Workspace) -> Plan:
         for seed in sweep.seeds
         for pairs in _groups(entry.method, workspace.pairs)
     )
+    _refuse_namesakes(sweep, entries, cells)
     return Plan(workspace, entries, cells)
+
+
+def _refuse_namesakes(sweep: Sweep, entries: Mapping[str, Entry], cells: tuple[PlannedCell, ...]) -> None:
+    """Two plug-in files of one name would be taken for one method, and share its cells."""
+    makers: dict[str, Entry] = {}
+    for cell in cells:
+        first, entry = makers.setdefault(cell.key, entries[cell.label]), entries[cell.label]
+        if type(first.method) is not type(entry.method):
+            raise HarnessError(
+                f"is taken for {first.label!r}: both are {method_name(entry.config)!r} of the same version and config",
+                where=place(sweep.source, f"methods.{cell.label}"),
+                fix="rename one of the files, or raise the version of one",
+            )
 
 
 def _groups(method: Method, pairs: tuple[Pair, ...]) -> list[tuple[Pair, ...]]:
@@ -139,9 +153,11 @@ def _located(sweep: Sweep, field: str) -> Iterator[None]:
         raise HarnessError(error.what, where=where, fix=error.fix) from error
 
 
-def _estimate(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...]) -> Estimate | None:
+def _estimate(
+    workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], convention: Convention = "ours"
+) -> Estimate | None:
     with _located(workspace.sweep, f"methods.{entry.label}"):
-        return estimate_of(entry.method, workspace.sizes(pairs), entry.budget)
+        return estimate_of(entry.method, workspace.sizes(pairs), entry.budget, convention)
 
 
 def method_name(config: MethodConfig) -> str:
@@ -253,11 +269,21 @@ def _encoder_record(workspace: Workspace, info: EncoderInfo) -> EncoderRecord:
 
 @dataclass(frozen=True)
 class MethodEstimate:
-    """What the plan says of one method: FLOPs per seed by phase (None: the method cannot tell)."""
+    """What the plan says of one method, per seed (None: the method cannot tell).
+
+    Attributes:
+        cells: Cells of all seeds.
+        done: Those that are done.
+        flops: Phase -> FLOPs and ``total``, under the sweep's ``flop_convention``.
+        flops_ours: The same under ``ours``.
+        updates_per_pair: Mean over the pairs.
+        trained_params: Parameters that the method trains.
+    """
 
     cells: int
     done: int
     flops: dict[str, float] | None
+    flops_ours: dict[str, float] | None
     updates_per_pair: float | None
     trained_params: int | None
 
@@ -265,25 +291,38 @@ class MethodEstimate:
 def estimates(plan: Plan) -> dict[str, MethodEstimate]:
     """Cells, those done, and the closed-form cost of every method, averaged over the seeds."""
     finished = plan.store.finished(cell.key for cell in plan.cells)
+    convention = plan.workspace.sweep.flop_convention
     found = {}
     for label, entry in plan.entries.items():
         cells = [cell for cell in plan.cells if cell.label == label]
-        groups = _groups(entry.method, plan.workspace.pairs)
-        counts = [_estimate(plan.workspace, entry, pairs) for pairs in groups]
-        known = [count for count in counts if count is not None]
         done = sum(cell.key in finished for cell in cells)
-        if len(known) < len(counts):
-            found[label] = MethodEstimate(len(cells), done, None, None, None)
+        groups = _groups(entry.method, plan.workspace.pairs)
+        ours = _known([_estimate(plan.workspace, entry, pairs) for pairs in groups])
+        shown = (
+            ours if convention == "ours" else _known([_estimate(plan.workspace, entry, p, convention) for p in groups])
+        )
+        if ours is None or shown is None:
+            found[label] = MethodEstimate(len(cells), done, None, None, None, None)
             continue
-        phases = {phase for count in known for phase in count.flops}
-        flops = {phase: sum(count.flops.get(phase, 0.0) for count in known) for phase in sorted(phases)}
         weights = [len(pairs) for pairs in groups]
-        updates = sum(c.updates_per_pair * w for c, w in zip(known, weights, strict=True)) / sum(weights)
+        updates = sum(c.updates_per_pair * w for c, w in zip(shown, weights, strict=True)) / sum(weights)
         found[label] = MethodEstimate(
             cells=len(cells),
             done=done,
-            flops={**flops, "total": sum(flops.values())},
+            flops=_by_phase(shown),
+            flops_ours=_by_phase(ours),
             updates_per_pair=updates,
-            trained_params=sum(count.trained_params for count in known),
+            trained_params=sum(count.trained_params for count in shown),
         )
     return found
+
+
+def _known(counts: list[Estimate | None]) -> list[Estimate] | None:
+    known = [count for count in counts if count is not None]
+    return known if len(known) == len(counts) else None
+
+
+def _by_phase(counts: list[Estimate]) -> dict[str, float]:
+    phases = {phase for count in counts for phase in count.flops}
+    flops = {phase: sum(count.flops.get(phase, 0.0) for count in counts) for phase in sorted(phases)}
+    return {**flops, "total": sum(flops.values())}

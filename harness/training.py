@@ -10,10 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.collapse import collapsed
 from harness.connectors import Layers, connect, finite, frozen
 from harness.errors import Diverged
 from harness.flops import adamw_step, connector_step, counted, logits_step
 from harness.method import Batch, Budget, Checkpoint, Estimate, Fit, Pair, Problem, Progress, Sizes
+
+PAIRS_AT_ONCE = 16
+"""Pairs whose connectors are generated at once for scoring: the weights of a large grid do not fit in memory twice."""
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -32,7 +36,7 @@ class Recipe:
         weight_decay: AdamW's.
         clip: Largest global gradient norm; None: no clipping.
         logit_scale: ``learned`` (from 1/0.07, at most 100; CLIP), or a fixed value.
-        precision: ``fp32``, or ``bf16`` autocast.
+        precision: ``fp32``, or autocast to ``bf16`` or ``fp16`` (which has no loss scaling).
     """
 
     batch_size: Annotated[int, Field(gt=1)] = 128
@@ -43,7 +47,7 @@ class Recipe:
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Positive | None = 1.0
     logit_scale: Literal["learned"] | Positive = "learned"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def rate(self, progress: float) -> float:
         """Learning rate at this share of the training, 0 to 1."""
@@ -87,6 +91,9 @@ class Trainee:
         pair_sampler: Endless pairs of each step; at every moment the pairs' counts should differ by at most one.
         pairs_per_step: Pairs in one step.
         hypernet_step: Closed-form FLOPs of generating one step's connectors, forward and backward.
+        generate_from_batch: What generates the step's connectors where they depend on its batch; ``generate`` is then
+            for scoring only.
+        shuffle: Whether every epoch's images come in a new order.
     """
 
     parameters: Sequence[Tensor]
@@ -95,11 +102,18 @@ class Trainee:
     pair_sampler: Iterable[Sequence[Pair]]
     pairs_per_step: int
     hypernet_step: float = 0.0
+    generate_from_batch: Callable[[Sequence[Pair], Batch], Mapping[Pair, Layers]] | None = None
+    shuffle: bool = True
 
     @property
     def trained(self) -> list[Tensor]:
         """Parameters that receive gradients, logit scales included."""
         return [p for p in (*self.parameters, *self.scales.parameters()) if p.requires_grad]
+
+
+def batched(pairs: Sequence[Pair], size: int) -> list[Sequence[Pair]]:
+    """The pairs in parts of this size."""
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
 def checkpoint_steps(steps: int, steps_per_epoch: int) -> list[int]:
@@ -176,7 +190,8 @@ class _Counter:
 def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *, seed: int, progress: Progress) -> Fit:
     """AdamW on the mean loss of each step's pairs, scored on validation data at geometric checkpoints.
 
-    A gradient or weight that is not finite ends the training; the Fit then carries ``diverged``.
+    A gradient or weight that is not finite ends the training, and connectors that are at chance after it have
+    collapsed: the Fit then carries ``diverged``.
 
     Returns:
         The Fit, with the connectors and scores of the last checkpoint.
@@ -204,10 +219,16 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
     curve: list[Checkpoint] = []
     connectors: dict[Pair, Layers] = {}
     diverged: Diverged | None = None
+    warnings: tuple[str, ...] = ()
     start = time.perf_counter()
 
     for step, (pairs, batch) in enumerate(
-        zip(trainee.pair_sampler, problem.train.batches(recipe.batch_size, seed), strict=False), start=1
+        zip(
+            trainee.pair_sampler,
+            problem.train.batches(recipe.batch_size, seed, shuffle=trainee.shuffle),
+            strict=False,
+        ),
+        start=1,
     ):
         with ledger.section("train"):
             for group in optimizer.param_groups:
@@ -226,7 +247,11 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
         progress(step, steps)
         if step in checkpoints:
             with torch.no_grad():
-                connectors = {pair: frozen(layers) for pair, layers in trainee.generate(sizes.pairs).items()}
+                connectors = {
+                    pair: frozen(layers)
+                    for part in batched(sizes.pairs, max(PAIRS_AT_ONCE, trainee.pairs_per_step))
+                    for pair, layers in trainee.generate(part).items()
+                }
             if not all(map(finite, connectors.values())):
                 diverged = Diverged(step, "a connector's weights are not finite")
                 break
@@ -243,6 +268,8 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
                 )
             )
         if step == steps:
+            reason, warnings = collapsed(problem, curve[-1].scores, connectors, batch, step * share)
+            diverged = Diverged(step, reason) if reason else None
             break
 
     done = ledger.updates / len(sizes.pairs)
@@ -257,13 +284,16 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
         samples_per_pair=done * recipe.batch_size,
         trained_params=n_params,
         diverged=diverged,
+        warnings=warnings,
     )
 
 
 def _backward(problem: Problem, recipe: Recipe, trainee: Trainee, pairs: Sequence[Pair], batch: Batch) -> None:
     """Forward and backward of the mean loss over the step's pairs."""
-    with torch.autocast(problem.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
-        made = trainee.generate(pairs)
+    dtype = torch.float16 if recipe.precision == "fp16" else torch.bfloat16
+    with torch.autocast(problem.device.type, dtype=dtype, enabled=recipe.precision != "fp32"):
+        by_batch = trainee.generate_from_batch
+        made = trainee.generate(pairs) if by_batch is None else by_batch(pairs, batch)
         losses = []
         for pair in pairs:
             source, target = problem.sides(pair, batch)

@@ -236,6 +236,7 @@ class Workspace:
                     f"{modality}_encoders is missing", where=str(self.sweep.source), fix="see harness ls encoders"
                 )
             configs = [EncoderConfig(id=name) for name in own]
+        configs = configs[: self.sweep.first_image_encoders] if modality == "image" else configs
         found = {}
         for config in configs:
             spec = EncoderSpec(config.id, config.dim, config.params, config.options)
@@ -297,7 +298,7 @@ def _dataset(sweep: Sweep, config: dict[str, object], under: tuple[str | int, ..
         raise located_in_file(error, model, sweep.source, under) from error
     except HarnessError as error:
         where = error.where or place(sweep.source, ".".join(map(str, under)))
-        raise HarnessError(error.what, where=where, fix=error.fix) from error
+        raise type(error)(error.what, where=where, fix=error.fix) from error
 
 
 def _labelled(task: TaskData, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 CHECKED = [
+    "harness.collapse",
     "harness.connectors",
     "harness.losses",
     "harness.metrics",

@@ -113,6 +113,28 @@ def test_methods_of_equal_config_share_their_cells(world) -> None:
     assert len(plan.missing()) == 14
 
 
+def test_two_plug_ins_of_one_name_do_not_share_cells(world) -> None:
+    for folder, version in (("one", 1), ("two", 1), ("three", 2)):
+        source = f"""
+            from dataclasses import dataclass
+            from baselines.ape import Ape
+
+            @dataclass(frozen=True, kw_only=True)
+            class Mine(Ape):
+                version = {version}
+            """
+        world.write(f"{folder}/mine.py", source)
+
+    def methods(*folders: str) -> str:
+        made = (f"{f}: {{method: './{f}/mine.py:Mine', epochs: 1, batch_size: 64}}" for f in folders)
+        return f"methods={{{', '.join(made)}}}"
+
+    with pytest.raises(HarnessError, match="methods.two: is taken for 'one': both are 'mine.py:Mine' of the same"):
+        world.plan("world.yaml", methods("one", "two"), "reference=one")
+    cells = world.plan("world.yaml", methods("one", "three"), "reference=one").cells
+    assert len({cell.key for cell in cells}) == 24
+
+
 def test_planning_touches_nothing_on_disk(world) -> None:
     plan = world.plan()
     estimates(plan)

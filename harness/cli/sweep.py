@@ -25,10 +25,17 @@ def sweep(
     set_: Set = None,
     backend: Annotated[str, typer.Option(help="ray, or serial: one cell after another, without Ray.")] = "ray",
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; none: one on this machine.")] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="One step per cell, on stand-in banks where the real ones are absent.")
+    ] = False,
 ) -> None:
     """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing."""
     start = time.monotonic()
     config = open_sweep(sweep_file, set_, seeds, storage)
+    if smoke:
+        from harness.smoke import smoked
+
+        config = smoked(config)
     from harness.backends.base import BACKENDS, BackendOptions
     from harness.plan import make_manifest, make_plan
     from harness.workspace import Workspace

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.digests import remembered
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MissingData
 
 _USUAL_NAMES = ("embeddings", "features", "embedding", "feature", "embeds", "weight", "data")
 
@@ -92,7 +92,7 @@ def _open(file: Path) -> tuple[int, int, Callable[[int, int], np.ndarray]]:
     if reader is None:
         raise HarnessError(f"cannot read {file.suffix or 'a file without suffix'}", where=str(file), fix=_KINDS)
     if not file.is_file():
-        raise HarnessError("no such file", where=str(file))
+        raise MissingData("no such file", where=str(file))
     shape, dtype, read = reader(file)
     if len(shape) != 2:
         raise HarnessError(f"must be [rows, dim], is {list(shape)}", where=str(file))
@@ -107,7 +107,7 @@ _Opened = tuple[tuple[int, ...], str, Callable[[int, int], np.ndarray]]
 
 def _npy(file: Path) -> np.ndarray:
     if not file.is_file():
-        raise HarnessError("no such file", where=str(file))
+        raise MissingData("no such file", where=str(file))
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -26,6 +26,7 @@ class Source(BaseModel):
 
     Attributes:
         file: The file, or its shards in row order.
+        dim: Columns there must be; also lets ``harness plan`` count where the files are not.
         params: Parameter count of the encoder, for reports and constraints.
         license: Licence of its weights.
         flops_per_sample: Its forward FLOPs of one sample, so that ``encode`` can be reported.
@@ -34,6 +35,7 @@ class Source(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Annotated[list[SweepPath], Field(min_length=1), BeforeValidator(lambda v: v if isinstance(v, list) else [v])]
+    dim: Annotated[int, Field(ge=1)] | None = None
     params: Annotated[float, Field(gt=0)] | None = None
     license: str | None = None
     flops_per_sample: Annotated[float, Field(gt=0)] | None = None
@@ -53,6 +55,7 @@ class PrecomputedConfig(BaseModel):
         name: Name of the dataset.
         image: Encoder id -> its image embeddings.
         text: Encoder id -> its caption embeddings.
+        rows: Images there must be; also lets ``harness plan`` count where the files are not.
         captions_per_image: Caption rows are grouped by image, so many each.
         image_index: ``.npy``: the image row of every caption row, where they are not so regular.
         labels: ``.npy``: class number of every image, -1 for none.
@@ -68,6 +71,7 @@ class PrecomputedConfig(BaseModel):
     name: str = "precomputed"
     image: Sources = Field(min_length=1)
     text: Sources = Field(min_length=1)
+    rows: Annotated[int, Field(ge=1)] | None = None
     captions_per_image: Annotated[int, Field(ge=1)] | None = None
     image_index: SweepPath | None = None
     labels: SweepPath | None = None
@@ -105,6 +109,12 @@ class PrecomputedDataset:
         }
         self._class_arrays = {encoder: open_stored(source.file) for encoder, source in config.class_text.items()}
         n_images, n_captions = (_one_count(modality, self._arrays[modality], config.name) for modality in _MODALITIES)
+        for modality, sources in (("image", config.image), ("text", config.text)):
+            for encoder, source in sources.items():
+                if source.dim not in (None, dim := self._arrays[modality][encoder].dim):
+                    raise HarnessError(f"{encoder} has {dim} columns, the sweep file says {source.dim}", where=config.name)
+        if config.rows is not None and config.rows != n_images:
+            raise HarnessError(f"{n_images} image rows, the sweep file says {config.rows}", where=config.name)
         caption_image = self._caption_image(n_images, n_captions)
         labels = self._per_image(n_images, "labels")
         class_names = self._class_names(labels)

@@ -47,6 +47,8 @@ class SyntheticConfig(BaseModel):
         rows: Images.
         image_encoders: Number of image encoders, named ``image00``, ``image01``, ...
         text_encoders: Number of text encoders, named ``text00``, ...
+        image_names: Other names, one for each, e.g. of the encoders that these stand in for.
+        text_names: The same for text.
         image_dims: Their dimensions, repeated in turn.
         text_dims: The same for text.
         image_qualities: Qualities, repeated in turn; by default spread over 0.25 to 0.9 in an order drawn by the seed.
@@ -67,6 +69,8 @@ class SyntheticConfig(BaseModel):
     rows: Size
     image_encoders: Size
     text_encoders: Size
+    image_names: list[str] | None = None
+    text_names: list[str] | None = None
     image_dims: Annotated[list[Size], Field(min_length=1)] = [64]
     text_dims: Annotated[list[Size], Field(min_length=1)] = [64]
     image_qualities: Annotated[list[Quality], Field(min_length=1)] | None = None
@@ -83,6 +87,9 @@ class SyntheticConfig(BaseModel):
     def _has_room(self) -> "SyntheticConfig":
         if self.classes == 1:
             raise ValueError("classes must be 0 or at least 2")
+        for names, count in ((self.image_names, self.image_encoders), (self.text_names, self.text_encoders)):
+            if names is not None and len(set(names)) != count:
+                raise ValueError(f"{len(set(names))} different names for {count} encoders")
         return self
 
 
@@ -192,6 +199,9 @@ class SyntheticDataset:
         return signal / (signal * (1 + self._config.caption_noise**2) + view.noise**2 + _ISOTROPIC**2)
 
     def _names(self, modality: Modality) -> list[str]:
+        given = self._config.image_names if modality == "image" else self._config.text_names
+        if given is not None:
+            return given
         count = self._config.image_encoders if modality == "image" else self._config.text_encoders
         return [f"{modality}{i:02d}" for i in range(count)]
 

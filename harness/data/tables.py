@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MissingData
 from harness.registry import near
 
 Columns = dict[str, list[Any]]
@@ -35,7 +35,7 @@ def read_table(path: Path) -> tuple[Columns, Callable[[int], str]]:
     if reader is None:
         raise HarnessError(f"not a table: {path.suffix or 'no suffix'}", where=str(path), fix="CSV, JSONL or Parquet")
     if not path.is_file():
-        raise HarnessError("no such file", where=str(path))
+        raise MissingData("no such file", where=str(path))
     try:
         columns, lines = reader(path)
     except UnicodeDecodeError as error:

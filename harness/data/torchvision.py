@@ -16,7 +16,7 @@ from harness.data.base import Index
 from harness.data.digests import digest_array, digest_json
 from harness.data.pictures import PictureDataset, caption_rows, opener, refuse, rows_digest
 from harness.data.splits import SplitConfig, split_rows
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MissingData
 from harness.paths import SweepPath
 
 Name = Literal["CocoCaptions", "Flickr8k", "Flickr30k", "CIFAR10", "CIFAR100", "ImageNet", "ImageFolder"]
@@ -88,7 +88,7 @@ class TorchvisionDataset(PictureDataset):
 
     def __init__(self, config: TorchvisionConfig) -> None:
         if not config.root.is_dir():
-            raise HarnessError(f"no such folder (root of {config.name})", where=str(config.root))
+            raise MissingData(f"no such folder (root of {config.name})", where=str(config.root))
         try:
             content = _READERS[config.name](config)
         except (OSError, RuntimeError, LookupError, ValueError) as error:

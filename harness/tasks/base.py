@@ -31,6 +31,10 @@ class Task(Protocol):
         """Query kind -> ``[queries]`` int32 image that each query belongs to: what a bootstrap resamples."""
         ...
 
+    def random_ranks(self, rng: np.random.Generator, queries: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """What ``ranks`` would give for random similarities."""
+        ...
+
     def flops(self, sizes: Sizes, pair: Pair, queries: Sequence[str]) -> float:
         """FLOPs of ``ranks`` for this pair and these query kinds."""
         ...

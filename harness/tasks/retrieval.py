@@ -56,6 +56,17 @@ class Retrieval:
             "image_to_text": np.arange(len(self._split.image_rows), dtype=np.int32),
         }
 
+    def random_ranks(self, rng: np.random.Generator, queries: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Uniform ranks; an image's best caption is the first of its captions in a random order of all."""
+        images, owner, found = len(self._split.image_rows), self._split.caption_image, {}
+        if "text_to_image" in queries:
+            found["text_to_image"] = rng.integers(1, images + 1, len(owner)).astype(np.int32)
+        if "image_to_text" in queries:
+            best = np.full(images, len(owner), np.int32)
+            np.minimum.at(best, owner, (1 + rng.permutation(len(owner))).astype(np.int32))
+            found["image_to_text"] = best
+        return found
+
     def flops(self, sizes: Sizes, pair: Pair, queries: Sequence[str]) -> float:
         """Connector forward and one similarity product for each query kind."""
         return retrieval_flops(sizes, pair, len(self._split.image_rows), len(self._split.caption_rows), len(queries))

@@ -62,6 +62,11 @@ class ZeroShot:
         """Every image is one query."""
         return {"zero_shot": np.arange(len(self._rows), dtype=np.int32)}
 
+    def random_ranks(self, rng: np.random.Generator, queries: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Uniform ranks among the classes."""
+        classes = next(iter(self._prompts.values())).meta.count // self._templates
+        return {"zero_shot": rng.integers(1, classes + 1, len(self._rows)).astype(np.int32)}
+
     def flops(self, sizes: Sizes, pair: Pair, queries: Sequence[str]) -> float:
         """Connector forward of the mapped side and one product with the class vectors."""
         return zero_shot_flops(sizes, pair, len(self._rows), self._prompts[pair[1]].meta.count, self._templates)

@@ -12,7 +12,7 @@ from baselines.ape import pair_generator
 from harness.connectors import Layers, connect, init_layers, parameters
 from harness.losses import info_nce
 from harness.method import Pair, Sizes
-from hyma.hypernetwork import Hypernetwork
+from hyma.hypernetwork import Architecture, Hypernetwork
 
 pytestmark = pytest.mark.bench
 
@@ -62,7 +62,7 @@ def test_training_step(benchmark: Any, method: str, size: str) -> None:
     if method == "ape":
         benchmark(ape)
         return
-    network = Hypernetwork(sizes, condition_dim=32, layer_dim=8, hidden=(64, 16), seed=0)
+    network = Hypernetwork(sizes, Architecture(), seed=0)
     chosen: list[Pair] = list(sizes.pairs[:PAIRS_PER_STEP])
     hyma = _step(lambda: list(network(chosen).values()), list(network.parameters()), x, y)
     benchmark.extra_info["ratio_to_as_many_ape_steps"] = _seconds(hyma) / (PAIRS_PER_STEP * _seconds(ape))

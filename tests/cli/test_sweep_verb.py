@@ -114,6 +114,16 @@ def test_every_cell_may_fail_and_there_is_still_a_report(world) -> None:
     assert summary["methods"]["ape"]["status"]["diverged"] == 6
 
 
+@pytest.mark.slow
+def test_a_run_whose_reference_has_no_score_is_drawn_too(world, tmp_path) -> None:
+    from reports.analysis import analyse
+    from reports.plots import write_plots
+
+    plan = world.run("world.yaml", "methods.ape.resources.timeout_s=1e-6", "seeds=[0]")
+    drawn = write_plots(analyse(plan.store), tmp_path)
+    assert all(path.stat().st_size > 1000 for paths in drawn.values() for path in paths)
+
+
 def test_a_changed_source_without_a_new_version_is_warned_of(copy_of_world) -> None:
     path = copy_of_world.folder / "runs" / "world" / "manifest.json"
     manifest = json.loads(path.read_text())

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.flops import counted
 from harness.method import Budget, Sizes
 from hyma.exposure import balanced
-from hyma.hypernetwork import Hypernetwork
+from hyma.hypernetwork import Architecture, Hypernetwork
 from hyma.method import Hyma
 
 
@@ -32,16 +32,16 @@ def sizes_of(image_dims: list[int], text_dims: list[int], hidden_layers: int = 0
 
 
 def network_of(sizes: Sizes, seed: int = 0) -> Hypernetwork:
-    return Hypernetwork(sizes, condition_dim=8, layer_dim=4, hidden=(16, 6), seed=seed)
+    return Hypernetwork(sizes, Architecture(condition_dim=8, layer_dim=4, hidden=(16, 6)), seed=seed)
 
 
 @settings(max_examples=50, deadline=None)
 @given(n=st.integers(1, 12), per_step=st.integers(1, 12), steps=st.integers(1, 40), seed=st.integers(0, 5))
 def test_exposure_is_equal_at_every_moment(n: int, per_step: int, steps: int, seed: int) -> None:
     per_step = min(per_step, n)
-    pairs = [(f"i{k}", "t") for k in range(n)]
-    seen: Counter[tuple[str, str]] = Counter(dict.fromkeys(pairs, 0))
-    for step in itertools.islice(balanced(pairs, per_step, seed), steps):
+    sizes = sizes_of([8] * n, [8])
+    seen: Counter[tuple[str, str]] = Counter(dict.fromkeys(sizes.pairs, 0))
+    for step in itertools.islice(balanced(sizes, per_step, seed), steps):
         assert len(set(step)) == per_step
         seen.update(step)
         assert max(seen.values()) - min(seen.values()) <= 1

@@ -1,0 +1,68 @@
+"""Has a training collapsed? A connector at chance, on validation data and on the data it was trained on."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from harness.connectors import Layers, connect
+from harness.method import Batch, Pair, Problem
+
+LEAST_UPDATES = 20
+"""Updates per pair below which being at chance says nothing."""
+
+DRAWS = 50
+"""Random answers drawn to learn what chance gives."""
+
+SPREADS = 2.0
+"""Standard deviations around chance that still count as chance."""
+
+
+def collapsed(
+    problem: Problem, scores: Mapping[Pair, float], connectors: Mapping[Pair, Layers], batch: Batch, updates: float
+) -> tuple[str | None, tuple[str, ...]]:
+    """Why a trained cell counts as collapsed (None: it does not), and warnings of single pairs that are.
+
+    The mean over the pairs must be at chance on validation data *and* on a batch that was trained on. The second is
+    what tells a collapse from an encoder that has little to say: its connector still fits its own batches.
+
+    Args:
+        problem: The cell's problem.
+        scores: Validation score of each pair.
+        connectors: Connector of each pair, on the CPU.
+        batch: A training batch.
+        updates: Updates each pair received (mean).
+    """
+    if problem.chance is None or updates < LEAST_UPDATES:
+        return None, ()
+    rng = np.random.default_rng(0)
+    draws = np.array([problem.chance(rng) for _ in range(DRAWS)])
+    sign = 1 if problem.higher_is_better else -1
+    limit = draws.mean() + sign * SPREADS * draws.std()
+    low = [pair for pair, score in scores.items() if sign * (score - limit) <= 0]
+    mean = float(np.mean(list(scores.values())))
+    whole = sign * (mean - limit) <= 0
+    beaten = {pair: _beaten(problem, pair, connectors[pair], batch) for pair in (scores if whole else low)}
+    # The mean of the uniform ranks of a batch's rows has variance 1 / (12 rows).
+    spread = SPREADS * math.sqrt(1 / (12 * len(batch.images)))
+    if whole and np.mean(list(beaten.values())) <= 0.5 + spread / math.sqrt(len(scores)):
+        return f"score {mean:.4g} is at chance ({draws.mean():.4g}), also on its own training batch", ()
+    gone = [pair for pair in low if beaten[pair] <= 0.5 + spread]
+    if not gone:
+        return None, ()
+    first = " x ".join(gone[0])
+    return None, (f"{len(gone)} of {len(scores)} pairs are at chance after training, first {first}",)
+
+
+@torch.no_grad()
+def _beaten(problem: Problem, pair: Pair, layers: Layers, batch: Batch) -> float:
+    """Mean share of the batch's other targets that are farther than the own one, ties half: 0.5 by chance."""
+    source, target = problem.sides(pair, batch)
+    on_device = [(w.to(problem.device), b.to(problem.device)) for w, b in layers]
+    similarity = functional.normalize(connect(on_device, source), dim=-1) @ target.T
+    own = similarity.diagonal()[:, None]
+    rows = len(similarity)
+    beaten = (similarity < own).sum(1) + ((similarity == own).sum(1) - 1) / 2
+    return (beaten.double() / (rows - 1)).mean().item()

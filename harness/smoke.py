@@ -1,0 +1,73 @@
+"""``harness sweep --smoke``: any sweep in seconds, to see that it runs from end to end before it is paid for."""
+
+import dataclasses
+from typing import Any
+
+from harness.config import MethodConfig, Sweep, TaskConfig
+from harness.data.splits import SplitConfig
+from harness.encoders.base import Modality
+from harness.errors import MissingData
+from harness.method import METHODS
+from harness.paper import Stated, stated
+from harness.workspace import Workspace
+
+ROWS, CLASSES, BATCH = 192, 4, 32
+"""Images and classes of the stand-in world; samples of the one step."""
+
+ONE_STEP = 1e-9
+"""Updates per pair: any budget below one step is one step."""
+
+
+def smoked(sweep: Sweep) -> Sweep:
+    """The same sweep with one step per cell, the first seed, and a run name of its own.
+
+    Where all banks are there it runs on them; else every encoder is stood in for by a synthetic one of the same
+    name and dimension, and zero-shot tasks by classes of that world.
+
+    Raises:
+        HarnessError: The sweep is wrong, or its data is absent and it does not state the dimensions.
+    """
+    methods = {label: _one_step(sweep, config) for label, config in sweep.methods.items()}
+    small = {"name": f"{sweep.name}-smoke", "methods": methods, "seeds": sweep.seeds[:1]}
+    try:
+        workspace = Workspace(sweep)
+        if all(request.done for request in workspace.banks.values()):
+            return sweep.model_copy(update=small)
+        images = {name: Stated(info.dim, info.params) for name, (_, info) in workspace.images.items()}
+        texts = {name: Stated(info.dim, info.params) for name, (_, info) in workspace.texts.items()}
+    except MissingData as missing:
+        images, texts = (stated(sweep, modality, missing) for modality in _SIDES)
+    return sweep.model_copy(update={**small, **_stand_in(sweep, images, texts)})
+
+
+_SIDES: tuple[Modality, Modality] = ("image", "text")
+
+
+def _one_step(sweep: Sweep, config: MethodConfig) -> MethodConfig:
+    cls = METHODS.get(config.method, sweep.root)
+    fields = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    smaller: dict[str, Any] = dict(getattr(cls, "smoke", {}))
+    if "batch_size" in fields:
+        smaller["batch_size"] = BATCH
+    update: dict[str, Any] = {"config": {**config.config, **smaller}}
+    if config.budget:
+        update["budget"] = {"updates_per_pair": ONE_STEP}
+    return config.model_copy(update=update)
+
+
+def _stand_in(sweep: Sweep, images: dict[str, Stated], texts: dict[str, Stated]) -> dict[str, Any]:
+    data = {
+        "kind": "synthetic",
+        "name": "stand-in",
+        "rows": ROWS,
+        "image_encoders": len(images),
+        "text_encoders": len(texts),
+        "image_names": list(images),
+        "text_names": list(texts),
+        "image_dims": [encoder.dim for encoder in images.values()],
+        "text_dims": [encoder.dim for encoder in texts.values()],
+        "classes": CLASSES,
+        "split": SplitConfig(train=0.5, validation=0.25, test=0.25).model_dump(),
+    }
+    tasks = [TaskConfig(kind=task.kind, label=task.label) for task in sweep.tasks]
+    return {"data": data, "tasks": tasks}

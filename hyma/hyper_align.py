@@ -1,0 +1,97 @@
+"""Hyper-Align: the whole linear connector in one shot, told by the mean image features (ICLR 2025 workshop)."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from harness.errors import HarnessError
+from harness.flops import connector_step, logits_step
+from harness.method import Budget, Estimate, Sizes
+from harness.training import Fraction, Positive
+from hyma.hypernetwork import Architecture
+from hyma.initialise import Init
+from hyma.joint import Joint, Size
+from hyma.scaling import ScalingName
+
+PUBLISHED_OUT = 1024
+"""Rows of the authors' maximal weight, whatever dimensions take part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperAlign(Joint):
+    """One-shot linear connectors: batch-mean features -> 32 -> 128 -> 512 -> a maximal weight, sliced and scaled.
+
+    The default recipe is ours (clipping, warm-up and cosine decay, hyperfan-in; ``precision: bf16`` on a GPU);
+    ``hyper_align_published`` is theirs.
+
+    Attributes:
+        max_out: Rows of the maximal weight; None: the largest dimension that is mapped into.
+    """
+
+    batch_size: Annotated[int, Field(gt=1)] = 512
+    lr: Positive = 1e-2
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    logit_scale: Literal["learned"] | Positive = 100.0
+    conditioning: str = "features"
+    hidden: tuple[Size, ...] = (128, 512)
+    scaling: ScalingName = "published"
+    max_out: Size | None = None
+
+    version: ClassVar[int] = 1
+
+    def architecture(self, sizes: Sizes) -> Architecture:
+        """One layer, so no embedding of it.
+
+        Raises:
+            HarnessError: A connector with hidden layers.
+        """
+        if sizes.hidden_layers:
+            raise HarnessError(
+                f"hyper_align predicts linear connectors, not {sizes.hidden_layers} hidden layers",
+                where="connector.hidden_layers",
+                fix="set connector.hidden_layers to 0, or use hyma",
+            )
+        return dataclasses.replace(super().architecture(sizes), layer_dim=0, max_out=self.max_out)
+
+    def published_estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
+        """As the authors counted their own code, which differs from ours in three ways.
+
+        Their loss computes the similarity matrix twice (8 B^2 I instead of 4 B^2 I), the maximal weight has at least
+        1024 rows whatever dimensions take part, and an epoch has ceil(n / B) steps. Matrix products only.
+        """
+        wide = dataclasses.replace(self, max_out=max(PUBLISHED_OUT, self.max_out or 0))
+        ours = wide.estimate(sizes, budget)
+        shapes = [sizes.shape(pair) for pair in sizes.pairs]
+        share = self.pairs_per_step / len(shapes)
+        epochs = ours.updates_per_pair / share / (sizes.train_images // self.batch_size)
+        steps = epochs * math.ceil(sizes.train_images / self.batch_size)
+        generated = ours.flops.get("hypernet", 0.0) / (ours.updates_per_pair / share)
+        step = {
+            "connector": share * sum(connector_step(shape, self.batch_size) for shape in shapes),
+            "logits": share * 2 * sum(logits_step(self.batch_size, shape.out_dim) for shape in shapes),
+            "hypernet": generated,
+        }
+        return Estimate(
+            flops={phase: steps * flops for phase, flops in step.items()},
+            updates_per_pair=steps * share,
+            trained_params=ours.trained_params,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperAlignPublished(HyperAlign):
+    """Hyper-Align under the authors' recipe: constant rate, no clipping, fp16, default init, cyclic, unshuffled."""
+
+    warmup: Fraction = 0.0
+    schedule: Literal["cosine", "constant"] = "constant"
+    clip: Positive | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp16"
+    sampling: str = "published"
+    shuffle: bool = False
+    init: Init = "published"
+    max_out: Size | None = PUBLISHED_OUT
+
+    version: ClassVar[int] = 1

@@ -1,0 +1,145 @@
+"""The common base of methods that train one hypernetwork for all pairs; a variant is a subclass with other defaults."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+
+from harness.connectors import Layers
+from harness.method import Batch, Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
+from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
+from hyma.conditioning import Means
+from hyma.exposure import SAMPLERS, check_per_step
+from hyma.hypernetwork import Architecture, Hypernetwork
+from hyma.initialise import Init
+from hyma.scaling import ScalingName
+
+Size = Annotated[int, Field(gt=0)]
+ROWS_AT_ONCE = 8192
+"""Rows of a bank read at once for its mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint(Recipe):
+    """One hypernetwork for all pairs, trained on model mini-batches.
+
+    Attributes:
+        pairs_per_step: Pairs in one step (the paper's B_m).
+        sampling: ``balanced`` (every pair's updates differ by at most one) or ``published`` (cyclic, one dimension).
+        shuffle: Whether every epoch's images come in a new order; the published code does not shuffle.
+        conditioning: See ``hyma.hypernetwork.Architecture``, as for the following.
+        decoder: See there.
+        condition_dim: Size of a pair's condition.
+        hidden: Sizes of the decoder's hidden layers.
+        init: ``hyperfan_in`` or ``published``.
+        scaling: ``fan_in`` or ``published``.
+    """
+
+    lr: Positive = 4e-3
+    pairs_per_step: Size = 4
+    sampling: str = "balanced"
+    shuffle: bool = True
+    conditioning: str = "pair"
+    decoder: str = "mlp"
+    condition_dim: Size = 32
+    hidden: tuple[Size, ...] = (64, 16)
+    init: Init = "hyperfan_in"
+    scaling: ScalingName = "fan_in"
+
+    kind: ClassVar[Kind] = "joint"
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not self.hidden:
+            raise ValueError("hidden must name at least one layer size")
+
+    def architecture(self, sizes: Sizes) -> Architecture:
+        """Parts of the hypernetwork for these sizes; what a variant overrides."""
+        return Architecture(
+            conditioning=self.conditioning,
+            decoder=self.decoder,
+            condition_dim=self.condition_dim,
+            hidden=self.hidden,
+            init=self.init,
+            scaling=self.scaling,
+        )
+
+    def network(self, sizes: Sizes, seed: int) -> Hypernetwork:
+        """A fresh hypernetwork.
+
+        Raises:
+            HarnessError: More pairs a step than pairs, or an unknown part.
+        """
+        check_per_step(sizes, self.pairs_per_step)
+        return Hypernetwork(sizes, self.architecture(sizes), seed=seed)
+
+    def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
+        """Train all pairs' connectors together."""
+        network = self.network(problem.sizes, seed).to(problem.device)
+        trainee = joint_trainee(self, problem, network, seed)
+        return train(problem, budget, self, trainee, seed=seed, progress=progress)
+
+    def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
+        """Closed form of one cell's spending."""
+        SAMPLERS.get(self.sampling)(sizes, self.pairs_per_step, 0)
+        with torch.device("meta"):
+            network = self.network(sizes, 0)
+        params = sum(p.numel() for p in network.parameters())
+        return estimate_training(
+            sizes,
+            budget,
+            self,
+            pairs_per_step=self.pairs_per_step,
+            trained_params=params + len(sizes.pairs) * (self.logit_scale == "learned"),
+            hypernet_step=network.step_flops(self.pairs_per_step),
+        )
+
+
+def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: int) -> Trainee:
+    """What ``train`` needs to train a hypernetwork.
+
+    A conditioning on features sees the means of the step's batch while it trains; for scoring and export it sees the
+    means over the training banks, so that connectors do not depend on the last batch.
+    """
+    frozen_means = bank_means(problem) if network.needs_means else None
+
+    def from_batch(pairs: Sequence[Pair], batch: Batch) -> Mapping[Pair, Layers]:
+        return network(pairs, batch_means(problem, pairs, batch))
+
+    return Trainee(
+        parameters=list(network.parameters()),
+        generate=lambda pairs: network(pairs, frozen_means),
+        generate_from_batch=from_batch if network.needs_means else None,
+        scales=LogitScales(problem.pairs, method.logit_scale, problem.device),
+        pair_sampler=SAMPLERS.get(method.sampling)(problem.sizes, method.pairs_per_step, seed),
+        pairs_per_step=method.pairs_per_step,
+        hypernet_step=network.step_flops(method.pairs_per_step),
+        shuffle=method.shuffle,
+    )
+
+
+def batch_means(problem: Problem, pairs: Sequence[Pair], batch: Batch) -> Means:
+    """Mean embedding of every encoder of these pairs over one batch, on the device."""
+    images = dict.fromkeys(image for image, _ in pairs)
+    texts = dict.fromkeys(text for _, text in pairs)
+    means = {image: problem.train.images(image, batch.images).mean(0) for image in images}
+    means |= {text: problem.train.texts(text, batch.captions).mean(0) for text in texts}
+    return {encoder: mean.to(problem.device) for encoder, mean in means.items()}
+
+
+def bank_means(problem: Problem) -> Means:
+    """Mean embedding of every encoder of the problem over its training bank, on the device."""
+    means = {}
+    for names, read, rows in (
+        (dict.fromkeys(image for image, _ in problem.pairs), problem.train.images, len(problem.train.image_rows)),
+        (dict.fromkeys(text for _, text in problem.pairs), problem.train.texts, len(problem.train.caption_rows)),
+    ):
+        for name in names:
+            total = torch.zeros(())
+            for start in range(0, rows, ROWS_AT_ONCE):
+                at = torch.arange(start, min(start + ROWS_AT_ONCE, rows)).numpy()
+                total = total + read(name, at).double().sum(0)
+            means[name] = (total / rows).float().to(problem.device)
+    return means
