@@ -6,7 +6,7 @@ with a kind, a version and one function, ``fit``. See ``baselines/ape.py`` for a
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -29,7 +29,25 @@ Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 
 METHODS: Registry["type[Method]"] = Registry(
     "method",
-    {"ape": "baselines.ape:Ape", "hyma": "hyma.method:Hyma"},
+    {
+        "ape": "baselines.ape:Ape",
+        "hyma": "hyma.method:Hyma",
+        "ridge": "baselines.closed_form:Ridge",
+        "cca": "baselines.closed_form:Cca",
+        "procrustes": "baselines.closed_form:Procrustes",
+        "shared_connector": "baselines.shared:SharedConnector",
+        "additive": "baselines.additive:Additive",
+        "low_rank": "baselines.additive:LowRank",
+        "mutual_knn": "baselines.kernel_scores:MutualKnn",
+        "cka": "baselines.kernel_scores:Cka",
+        "cknna": "baselines.kernel_scores:Cknna",
+        "svcca": "baselines.linear_scores:Svcca",
+        "logme": "baselines.linear_scores:LogMe",
+        "h_score": "baselines.linear_scores:HScore",
+        "random": "baselines.heuristics:Random",
+        "unit1": "baselines.heuristics:Unit1",
+        "largest": "baselines.heuristics:Largest",
+    },
     group="harness.methods",
 )
 
@@ -84,7 +102,8 @@ class Batch:
 class Split:
     """One split of the data, seen through memory-mapped banks.
 
-    Positions count from 0 within the split; ``caption_image`` gives the image position of every caption.
+    Positions count from 0 within the split; ``caption_image`` gives the image position of every caption, ``labels``
+    the class of every image (-1: none) where the data has classes.
     """
 
     image_banks: Mapping[str, Bank]
@@ -92,6 +111,7 @@ class Split:
     image_rows: Int64[np.ndarray, " images"]
     caption_rows: Int64[np.ndarray, " captions"]
     caption_image: Int64[np.ndarray, " captions"]
+    labels: Int64[np.ndarray, " images"] | None = None
 
     @cached_property
     def _captions_by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,6 +166,11 @@ class Sizes:
         width: Of the connector's hidden layers.
         direction: Which side is mapped.
         score_flops: FLOPs of one ``Problem.score`` of a pair.
+        train_captions: Captions of the training images; None: one each.
+        validation_images: Images of the validation split.
+        classes: Classes of the data's labels, 0 without labels.
+        image_params: Image encoder id -> its parameters, of those for which they are known.
+        text_params: The same for text encoders.
     """
 
     pairs: tuple[Pair, ...]
@@ -156,6 +181,15 @@ class Sizes:
     width: int
     direction: Direction
     score_flops: Callable[[Pair], float]
+    train_captions: int | None = None
+    validation_images: int = 0
+    classes: int = 0
+    image_params: Mapping[str, float] = field(default_factory=dict)
+    text_params: Mapping[str, float] = field(default_factory=dict)
+
+    def sides(self, pair: Pair) -> tuple[str, str]:
+        """(encoder whose embeddings are mapped, encoder whose space they land in)."""
+        return (pair[1], pair[0]) if self.direction == "text_to_image" else pair
 
     def shape(self, pair: Pair) -> ConnectorShape:
         """Sizes of this pair's connector."""
@@ -240,6 +274,8 @@ class Fit:
     Attributes:
         scores: What it ranks each pair by, in the sign of the selection metric (a ``score`` method: larger is better).
         connectors: Trained connector of each pair, float32 on the CPU; None for ``score`` methods.
+        predicted: Pairs whose score was predicted from other pairs' scores: they have no connector, and so no test
+            score of their own.
         curve: Checkpoints in order; the last is the end of training.
         ledger: ``problem.ledger``.
         batch_size: Samples per update; None without batches.
@@ -254,6 +290,7 @@ class Fit:
     scores: Mapping[Pair, float]
     ledger: Ledger
     connectors: Mapping[Pair, Layers] | None = None
+    predicted: frozenset[Pair] = frozenset()
     curve: tuple[Checkpoint, ...] = ()
     batch_size: int | None = None
     pairs_per_step: int | None = None
@@ -290,7 +327,11 @@ class Progress(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to rank pairs: a frozen dataclass whose fields are its config."""
+    """A way to rank pairs: a frozen dataclass whose fields are its config.
+
+    Optional: ``estimate`` (see ``estimate_of``); ``budgeted = False`` (see ``takes_budget``); ``reads_params = True``
+    when the numbers depend on the encoders' parameter counts, which then are part of the cell's key.
+    """
 
     kind: ClassVar[Literal["per_pair", "joint", "score"]]
     version: ClassVar[int]
@@ -305,6 +346,11 @@ def estimate_of(method: Method, sizes: Sizes, budget: Budget) -> Estimate | None
     """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none."""
     own: Any = getattr(method, "estimate", None)
     return own(sizes, budget) if own else None
+
+
+def takes_budget(method: Method) -> bool:
+    """Whether a budget must be given: not for ``score`` methods and those that say ``budgeted = False``."""
+    return bool(getattr(method, "budgeted", method.kind != "score"))
 
 
 __all__ = [
@@ -323,4 +369,5 @@ __all__ = [
     "Sizes",
     "Split",
     "estimate_of",
+    "takes_budget",
 ]
