@@ -57,11 +57,11 @@ class Moments:
     """
 
     rows: int
-    source_mean: Mapping[str, Float[Tensor, " dim"]]
-    target_mean: Mapping[str, Float[Tensor, " dim"]]
-    source: Mapping[str, Float[Tensor, "dim dim"]]
-    target: Mapping[str, Float[Tensor, "dim dim"]]
-    cross: Mapping[tuple[str, str], Float[Tensor, "source target"]]
+    source_mean: Mapping[str, Float[Tensor, " _"]]
+    target_mean: Mapping[str, Float[Tensor, " _"]]
+    source: Mapping[str, Float[Tensor, "_ _"]]
+    target: Mapping[str, Float[Tensor, "_ _"]]
+    cross: Mapping[tuple[str, str], Float[Tensor, "_ _"]]
 
 
 def sides_of(sizes: Sizes) -> tuple[dict[str, int], dict[str, int]]:
@@ -118,15 +118,15 @@ def gather_moments(problem: Problem, *, targets: bool, chunk: int = CHUNK) -> Mo
         xs = {encoder: read(encoder, not backwards) for encoder in source_dims}
         for encoder, x in xs.items():
             sums[0, encoder] += x.sum(0)
-            source[encoder].addmm_(x.T, x)
+            source[encoder] += x.T @ x
         for encoder in target_dims:
             y = read(encoder, backwards)
             sums[1, encoder] += y.sum(0)
             if targets:
-                target[encoder].addmm_(y.T, y)
+                target[encoder] += y.T @ y
             for s, t in crossed:
                 if t == encoder:
-                    cross[s, t].addmm_(xs[s].T, y)
+                    cross[s, t] += xs[s].T @ y
     problem.ledger.add("solve", moments_flops(sizes, targets=targets))
     means = {key: total / n for key, total in sums.items()}
     return Moments(
