@@ -125,7 +125,7 @@ class Ridge(ClosedForm):
         penalties: Penalties to choose from, relative to the mean eigenvalue of the source's covariance.
     """
 
-    penalties: Penalties = (1e-3, 1e-2, 1e-1, 1.0)
+    penalties: Penalties = (1e-2, 1e-1, 1.0, 10.0)
 
     @property
     def choices(self) -> Sequence[float]:
@@ -159,12 +159,12 @@ class Cca(ClosedForm):
 
     Attributes:
         penalties: Penalties to choose from, relative to the mean eigenvalue of each covariance; used for both sides.
-        weights: ``correlation`` (rho) or ``information`` (rho / (1 - rho^2)).
+        weights: ``information`` (rho / (1 - rho^2)) or ``correlation`` (rho), which is cheaper.
         components: Canonical directions to keep; None: all.
     """
 
     penalties: Penalties = (1e-2, 1e-1, 1.0)
-    weights: Literal["correlation", "information"] = "correlation"
+    weights: Literal["correlation", "information"] = "information"
     components: Annotated[int, Field(gt=0)] | None = None
 
     needs_targets: ClassVar[bool] = True

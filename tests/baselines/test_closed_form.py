@@ -142,7 +142,7 @@ def test_the_better_encoders_rank_first(make: Maker, views: Views) -> None:
         assert scores["i0", "t0"] > scores["i0", "t1"]
 
 
-@pytest.mark.parametrize("method", [Ridge(), Cca(), Cca(components=3), Procrustes()])
+@pytest.mark.parametrize("method", [Ridge(), Cca(), Cca(weights="correlation"), Cca(components=3), Procrustes()])
 def test_the_estimate_is_what_is_booked(make: Maker, views: Views, method: ClosedForm) -> None:
     made = make(views(40, {"i0": 5, "i1": 8}), views(40, {"t0": 4, "t1": 6}, seed=1))
     fit = made.fit(method)
