@@ -158,9 +158,10 @@ def _fit(plan: Plan, entry: Entry, cell: PlannedCell, ledger: Ledger, start: flo
     if bad:
         raise ValueError(f"no finite score for {len(bad)} of {len(pairs)} pairs, first {bad[0]}")
     if fit.connectors is not None:
-        bad = [pair for pair in pairs if pair not in fit.connectors or not finite(fit.connectors[pair])]
+        made = [pair for pair in pairs if pair not in fit.predicted]
+        bad = [pair for pair in made if pair not in fit.connectors or not finite(fit.connectors[pair])]
         if bad:
-            raise ValueError(f"no finite connector of {len(bad)} of {len(pairs)} pairs, first {bad[0]}")
+            raise ValueError(f"no finite connector of {len(bad)} of {len(made)} pairs, first {bad[0]}")
     return problem, fit
 
 
@@ -177,6 +178,8 @@ def _evaluate(
                 task = plan.workspace.bind(task_data, pairs, split, problem.device)
                 queries = QUERIES[task.kind]
                 for number, pair in enumerate(pairs):
+                    if pair not in (fit.connectors or {}):
+                        continue
                     of_pair = task.ranks(pair, (fit.connectors or {})[pair], queries)
                     ledger.add("runner_eval", task.flops(problem.sizes, pair, queries))
                     found.setdefault(pair, {})[task.label] = from_ranks(task.kind, of_pair)
@@ -217,6 +220,7 @@ def _serialised(cell: PlannedCell, connectors: Mapping[Pair, Layers]) -> bytes:
     tensors = {
         f"{number}.{name}": tensor
         for number, pair in enumerate(cell.pairs)
+        if pair in connectors
         for name, tensor in to_state(connectors[pair]).items()
     }
     return save(tensors, metadata={f"pair.{n}": f"{i}\t{t}" for n, (i, t) in enumerate(cell.pairs)})

@@ -111,6 +111,15 @@ class Ledger:
             raise ValueError(f"unknown phase {phase!r}; phases: {', '.join(PHASES + SHARED_PHASES)}")
         self.flops[phase] += flops
 
+    def include(self, other: Ledger) -> None:
+        """Add what a part of the work has booked for itself."""
+        for phase, flops in other.flops.items():
+            self.flops[phase] += flops
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        self.updates += other.updates
+        self.samples += other.samples
+
     @property
     def total(self) -> float:
         """FLOPs of the method itself: all but what every method shares."""

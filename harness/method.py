@@ -7,7 +7,7 @@ with a kind, a version and one function, ``fit``. See ``baselines/ape.py`` for a
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -37,10 +37,25 @@ METHODS: Registry["type[Method]"] = Registry(
     "method",
     {
         "add_encoder": "hyma.add_encoder:AddEncoder",
+        "additive": "baselines.additive:Additive",
         "ape": "baselines.ape:Ape",
+        "cca": "baselines.closed_form:Cca",
+        "cka": "baselines.kernel_scores:Cka",
+        "cknna": "baselines.kernel_scores:Cknna",
+        "h_score": "baselines.linear_scores:HScore",
         "hyma": "hyma.method:Hyma",
         "hyper_align": "hyma.hyper_align:HyperAlign",
         "hyper_align_published": "hyma.hyper_align:HyperAlignPublished",
+        "largest": "baselines.heuristics:Largest",
+        "logme": "baselines.linear_scores:LogMe",
+        "low_rank": "baselines.additive:LowRank",
+        "mutual_knn": "baselines.kernel_scores:MutualKnn",
+        "procrustes": "baselines.closed_form:Procrustes",
+        "random": "baselines.heuristics:Random",
+        "ridge": "baselines.closed_form:Ridge",
+        "shared_connector": "baselines.shared:SharedConnector",
+        "svcca": "baselines.linear_scores:Svcca",
+        "unit1": "baselines.heuristics:Unit1",
     },
     group="harness.methods",
 )
@@ -96,7 +111,8 @@ class Batch:
 class Split:
     """One split of the data, seen through memory-mapped banks.
 
-    Positions count from 0 within the split; ``caption_image`` gives the image position of every caption.
+    Positions count from 0 within the split; ``caption_image`` gives the image position of every caption, ``labels``
+    the class of every image (-1: none) where the data has classes.
     """
 
     image_banks: Mapping[str, Bank]
@@ -104,6 +120,7 @@ class Split:
     image_rows: Int64[np.ndarray, " images"]
     caption_rows: Int64[np.ndarray, " captions"]
     caption_image: Int64[np.ndarray, " captions"]
+    labels: Int64[np.ndarray, " images"] | None = None
 
     @cached_property
     def _captions_by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -158,6 +175,11 @@ class Sizes:
         width: Of the connector's hidden layers.
         direction: Which side is mapped.
         score_flops: FLOPs of one ``Problem.score`` of a pair.
+        train_captions: Captions of the training images; None: one each.
+        validation_images: Images of the validation split.
+        classes: Classes of the data's labels, 0 without labels.
+        image_params: Image encoder id -> its parameters, of those for which they are known.
+        text_params: The same for text encoders.
     """
 
     pairs: tuple[Pair, ...]
@@ -168,6 +190,15 @@ class Sizes:
     width: int
     direction: Direction
     score_flops: Callable[[Pair], float]
+    train_captions: int | None = None
+    validation_images: int = 0
+    classes: int = 0
+    image_params: Mapping[str, float] = field(default_factory=dict)
+    text_params: Mapping[str, float] = field(default_factory=dict)
+
+    def sides(self, pair: Pair) -> tuple[str, str]:
+        """(encoder whose embeddings are mapped, encoder whose space they land in)."""
+        return (pair[1], pair[0]) if self.direction == "text_to_image" else pair
 
     def shape(self, pair: Pair) -> ConnectorShape:
         """Sizes of this pair's connector."""
@@ -254,6 +285,8 @@ class Fit:
     Attributes:
         scores: What it ranks each pair by, in the sign of the selection metric (a ``score`` method: larger is better).
         connectors: Trained connector of each pair, float32 on the CPU; None for ``score`` methods.
+        predicted: Pairs whose score was predicted from other pairs' scores: they have no connector, and so no test
+            score of their own.
         curve: Checkpoints in order; the last is the end of training.
         ledger: ``problem.ledger``.
         batch_size: Samples per update; None without batches.
@@ -268,6 +301,7 @@ class Fit:
     scores: Mapping[Pair, float]
     ledger: Ledger
     connectors: Mapping[Pair, Layers] | None = None
+    predicted: frozenset[Pair] = frozenset()
     curve: tuple[Checkpoint, ...] = ()
     batch_size: int | None = None
     pairs_per_step: int | None = None
@@ -304,7 +338,11 @@ class Progress(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to rank pairs: a frozen dataclass whose fields are its config."""
+    """A way to rank pairs: a frozen dataclass whose fields are its config.
+
+    Optional: ``estimate`` (see ``estimate_of``); ``budgeted = False`` (see ``takes_budget``); ``reads_params = True``
+    when the numbers depend on the encoders' parameter counts, which then are part of the cell's key.
+    """
 
     kind: ClassVar[Kind]
     version: ClassVar[int]
@@ -319,9 +357,7 @@ PUBLISHED_PHASES = ("connector", "logits", "hypernet")
 """What the papers count: forward and backward matrix products of training."""
 
 
-def estimate_of(
-    method: Method, sizes: Sizes, budget: Budget, convention: Convention = "ours"
-) -> Estimate | None:
+def estimate_of(method: Method, sizes: Sizes, budget: Budget, convention: Convention = "ours") -> Estimate | None:
     """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none.
 
     Under the published convention it is the optional ``published_estimate`` where the authors' code spends otherwise
@@ -336,6 +372,11 @@ def estimate_of(
         return found
     flops = {phase: spent for phase, spent in found.flops.items() if phase in PUBLISHED_PHASES}
     return dataclasses.replace(found, flops=flops)
+
+
+def takes_budget(method: Method) -> bool:
+    """Whether a budget must be given: not for ``score`` methods and those that say ``budgeted = False``."""
+    return bool(getattr(method, "budgeted", method.kind != "score"))
 
 
 __all__ = [
@@ -356,4 +397,5 @@ __all__ = [
     "Sizes",
     "Split",
     "estimate_of",
+    "takes_budget",
 ]

@@ -15,7 +15,7 @@ from harness.data.base import Index
 from harness.encoders.base import EncoderInfo
 from harness.errors import HarnessError
 from harness.losses import LOSSES
-from harness.method import METHODS, Budget, Convention, Estimate, Method, Pair, estimate_of
+from harness.method import METHODS, Budget, Convention, Estimate, Method, Pair, estimate_of, takes_budget
 from harness.metrics import higher_is_better
 from harness.provenance import provenance, source_digest
 from harness.store import (
@@ -138,7 +138,7 @@ def _entry(sweep: Sweep, label: str, config: MethodConfig) -> Entry:
             raise HarnessError(f"{config.method!r} is not a method", fix=f"it needs kind ({KINDS}), version and fit")
         if len(config.budget) > 1:
             raise HarnessError(f"two budgets: {', '.join(config.budget)}", fix="give one of them")
-        if not config.budget and method.kind != "score":
+        if not config.budget and takes_budget(method):
             raise HarnessError("has no budget", fix="give epochs, updates_per_pair or flops")
     return Entry(label, method, Budget(**(dict(config.budget) or {"epochs": 1})), config)
 
@@ -173,7 +173,7 @@ def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int)
     """sha256 over canonical JSON of what changes the cell's numbers, and of nothing that does not."""
     sweep = workspace.sweep
     images, texts = dict.fromkeys(i for i, _ in pairs), dict.fromkeys(t for _, t in pairs)
-    content = {
+    content: dict[str, Any] = {
         "method": [method_name(entry.config), entry.method.version, dataclasses.asdict(entry.method)],  # type: ignore[call-overload]
         "budget": dict(entry.config.budget),
         "pairs": pairs,
@@ -185,6 +185,9 @@ def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int)
         "rows": _rows_identity(workspace.index),
         "tasks": sorted(_task_identity(workspace, n, list(images), list(texts)) for n in range(len(sweep.tasks))),
     }
+    if getattr(entry.method, "reads_params", False):
+        sizes = workspace.sizes(pairs)
+        content["params"] = [dict(sizes.image_params), dict(sizes.text_params)]
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

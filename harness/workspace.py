@@ -168,7 +168,16 @@ class Workspace:
             width=connector.width,
             direction=connector.direction,
             score_flops=self._score_flops,
+            train_captions=self._train_captions,
+            validation_images=len(self.index.splits["validation"]),
+            classes=0 if self.index.labels is None else int(self.index.labels.max()) + 1,
+            image_params={name: info.params for name, (_, info) in self.images.items() if info.params is not None},
+            text_params={name: info.params for name, (_, info) in self.texts.items() if info.params is not None},
         )
+
+    @cached_property
+    def _train_captions(self) -> int:
+        return int(np.isin(self.index.caption_image, self.index.splits["train"]).sum())
 
     def open(self, pairs: tuple[Pair, ...], split: str) -> Split:
         """One split of the main dataset, through the banks of these pairs' encoders."""
@@ -183,6 +192,7 @@ class Workspace:
             image_rows=image_rows,
             caption_rows=caption_rows,
             caption_image=owner[caption_rows],
+            labels=None if self.index.labels is None else self.index.labels[image_rows].astype(np.int64),
         )
 
     def bind(self, task: TaskData, pairs: tuple[Pair, ...], split: str, device: torch.device) -> Task:

@@ -18,8 +18,8 @@ from reports.bootstrap import (
     RESAMPLES_SLOW,
     PairRanks,
     Weights,
-    hull_interval,
     draw_weights,
+    hull_interval,
     pair_ranks,
     percentile_interval,
     resampled_scores,
@@ -218,8 +218,13 @@ def compare(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool = False,
         top_k=top,
         pairs=n,
         p_value=_p_value(present) if intervals and same else float("nan"),
-        picks=tuple(None if side is None else int(side.places[ranking.pick(side.scores) or 0]) for side in sides),
+        picks=tuple(_picked(side) for side in sides),
     )
+
+
+def _picked(side: _Side | None) -> int | None:
+    number = None if side is None else ranking.pick(side.scores)
+    return None if side is None or number is None else int(side.places[number])
 
 
 def _p_value(sides: list[_Side]) -> float:

@@ -31,18 +31,23 @@ def _placed(scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 
 def spearman(scores: Scores, truth: Truth) -> Values:
-    """Spearman's rank correlation with mid-ranks for ties; NaN when one side is constant."""
+    """Spearman's rank correlation with mid-ranks for ties; NaN when the truth is constant.
+
+    Constant scores rank nothing: 0, the expected value of a random order.
+    """
     x = rankdata(_placed(scores))
     y = rankdata(_placed(truth), axis=-1)
     x = x - x.mean()
     y = y - y.mean(axis=-1, keepdims=True)
     scale = np.sqrt((x**2).sum() * (y**2).sum(axis=-1))
+    if not x.any():
+        return np.asarray(np.where(y.any(axis=-1), 0.0, np.nan))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(scale > 0, np.clip((y @ x) / scale, -1.0, 1.0), np.nan))
 
 
 def kendall(scores: Scores, truth: Truth) -> Values:
-    """Kendall's tau-b, ties on either side accounted for; NaN when one side is constant."""
+    """Kendall's tau-b, ties on either side accounted for; NaN when the truth is constant, 0 for constant scores."""
     # Ranks first: differences of two infinities would be NaN.
     x = rankdata(_placed(scores)).astype(np.float32)
     y = np.ascontiguousarray(rankdata(_placed(truth), axis=-1).reshape(-1, truth.shape[-1]).T, dtype=np.float32)
@@ -52,6 +57,8 @@ def kendall(scores: Scores, truth: Truth) -> Values:
         agree += sign_x @ sign_y
         untied_x += np.count_nonzero(sign_x)
         untied_y += np.count_nonzero(sign_y, axis=0)
+    if len(x) > 1 and not untied_x:
+        return np.where(untied_y > 0, 0.0, np.nan).reshape(truth.shape[:-1])
     return _ratio(agree, np.sqrt(untied_x * untied_y)).reshape(truth.shape[:-1])
 
 
@@ -132,8 +139,19 @@ def topk_overlap(scores: Scores, truth: Truth, k: int) -> Values:
 
 
 def pick(scores: Scores) -> int | None:
-    """Number of the pair a method picks: the best score, the first in plan order on ties; None without scores."""
-    return None if np.isnan(scores).all() else int(np.nanargmax(scores))
+    """Number of the pair a method picks: the best score, the first in plan order on ties.
+
+    None without scores, and where all pairs tie: then nothing is picked, and the statistics are those of a random pick.
+    """
+    if np.isnan(scores).all() or (len(scores) > 1 and np.ptp(scores) == 0):
+        return None
+    return int(np.nanargmax(scores))
+
+
+def _tied_first(scores: Scores) -> Float[np.ndarray, " n"]:
+    """Chance of each pair to be picked: equal among those with the best score."""
+    first = scores == np.nanmax(scores)
+    return first / first.sum()
 
 
 def places(scores: Scores) -> Scores:
@@ -145,13 +163,15 @@ def regret(scores: Scores, truth: Truth) -> Values:
     """Best truth minus the truth of the picked pair: 0 is perfect, positive is a loss, in the metric's own unit.
 
     With oriented scores this is ``oracle - picked`` for higher-is-better and ``picked - oracle`` for
-    lower-is-better. NaN when nothing was picked or the picked pair has no truth.
+    lower-is-better. The expected value where several pairs tie for the pick: constant scores give
+    ``regret_chance``. NaN when there are no scores or a picked pair has no truth.
     """
-    chosen = pick(scores)
-    if chosen is None:
+    if np.isnan(scores).all():
         return np.full(truth.shape[:-1], np.nan)
     best = np.where(np.isnan(truth), -np.inf, truth).max(axis=-1)
-    return np.asarray(best - truth[..., chosen])
+    chance = _tied_first(scores)
+    picked = np.flatnonzero(chance)
+    return np.asarray(best - truth[..., picked] @ chance[picked])
 
 
 def regret_chance(truth: Truth) -> Values:
@@ -162,9 +182,17 @@ def regret_chance(truth: Truth) -> Values:
 
 
 def best_pair_hit(scores: Scores, truth: Truth) -> Values:
-    """1 where the picked pair is the truth's best (or ties with it), else 0; chance is ``1 / n``."""
-    lost = regret(scores, truth)
-    return np.asarray(np.where(np.isnan(lost), np.nan, (lost == 0).astype(float)))
+    """1 where the picked pair is the truth's best (or ties with it), else 0; chance is ``1 / n``.
+
+    The expected value where several pairs tie for the pick.
+    """
+    if np.isnan(scores).all():
+        return np.full(truth.shape[:-1], np.nan)
+    best = np.where(np.isnan(truth), -np.inf, truth).max(axis=-1, keepdims=True)
+    chance = _tied_first(scores)
+    picked = np.flatnonzero(chance)
+    hits = (truth[..., picked] == best).astype(float) @ chance[picked]
+    return np.asarray(np.where(np.isnan(truth[..., picked]).any(axis=-1), np.nan, hits))
 
 
 def permutation_p(

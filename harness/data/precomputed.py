@@ -109,10 +109,12 @@ class PrecomputedDataset:
         }
         self._class_arrays = {encoder: open_stored(source.file) for encoder, source in config.class_text.items()}
         n_images, n_captions = (_one_count(modality, self._arrays[modality], config.name) for modality in _MODALITIES)
-        for modality, sources in (("image", config.image), ("text", config.text)):
-            for encoder, source in sources.items():
+        for modality in _MODALITIES:
+            for encoder, source in (config.image if modality == "image" else config.text).items():
                 if source.dim not in (None, dim := self._arrays[modality][encoder].dim):
-                    raise HarnessError(f"{encoder} has {dim} columns, the sweep file says {source.dim}", where=config.name)
+                    raise HarnessError(
+                        f"{encoder} has {dim} columns, the sweep file says {source.dim}", where=config.name
+                    )
         if config.rows is not None and config.rows != n_images:
             raise HarnessError(f"{n_images} image rows, the sweep file says {config.rows}", where=config.name)
         caption_image = self._caption_image(n_images, n_captions)

@@ -15,7 +15,7 @@ def test_json_has_the_documented_fields(verb: str, request: pytest.FixtureReques
     methods = json.loads(out)["methods"]
     assert list(methods) == ["ape", "hyma"]
     for label, method in methods.items():
-        assert set(method) == {"cells", "done", "flops", "updates_per_pair", "trained_params"}
+        assert set(method) >= {"cells", "done", "flops", "updates_per_pair", "trained_params"}
         assert method["cells"] == {"ape": 12, "hyma": 2}[label]
         assert method["done"] == (method["cells"] if verb == "finished" else 0)
         assert method["updates_per_pair"] == 12

@@ -45,13 +45,9 @@ def test_a_plug_in_file_works_in_plan_sweep_report_and_export(world) -> None:
 
     code, out, _ = world.invoke("plan", sweep, "--json")
     assert code == 0
-    assert json.loads(out)["methods"]["mine"] == {
-        "cells": 12,
-        "done": 0,
-        "flops": None,
-        "updates_per_pair": None,
-        "trained_params": None,
-    }
+    told = json.loads(out)["methods"]["mine"]
+    assert (told["cells"], told["done"]) == (12, 0)
+    assert (told["flops"], told["updates_per_pair"], told["trained_params"]) == (None, None, None), "it does not say"
     code, out, _ = world.invoke("plan", sweep)
     assert code == 0
 

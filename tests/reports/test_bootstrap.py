@@ -1,6 +1,5 @@
 """The bootstrap: the fast path against the metric itself, and coverage in simulated cases."""
 
-
 import numpy as np
 import pytest
 from scipy import stats

@@ -31,9 +31,27 @@ def test_correlations_equal_scipy(levels: int) -> None:
         assert kendall[row] == pytest.approx(tau(scores, truth[row]), abs=1e-6)
 
 
-def test_a_constant_side_has_no_correlation() -> None:
-    assert math.isnan(ranking.spearman(np.ones(4), np.arange(4.0)))
+def test_constant_scores_are_a_random_order_and_a_constant_truth_has_no_correlation() -> None:
+    truth = np.array([0.1, 0.5, 0.3, 0.9])
+    constant = np.ones(4)
+    orders = [np.array(order, dtype=float) for order in itertools.permutations(range(4))]
+    for statistic in (ranking.spearman, ranking.kendall, ranking.regret, ranking.best_pair_hit):
+        expected = np.mean([statistic(order, truth) for order in orders])
+        assert statistic(constant, truth) == pytest.approx(expected, abs=1e-12)
+    assert ranking.regret(constant, truth) == pytest.approx(ranking.regret_chance(truth))
+    assert ranking.pick(constant) is None
+    assert math.isnan(ranking.spearman(np.arange(4.0), np.ones(4)))
     assert math.isnan(ranking.kendall(np.arange(4.0), np.ones(4)))
+    assert math.isnan(ranking.kendall(np.ones(4), np.ones(4)))
+
+
+def test_regret_and_hit_of_pairs_tied_for_the_pick_are_their_mean() -> None:
+    truth = np.array([0.1, 0.5, 0.3])
+    tied = np.array([0.0, 1.0, 1.0])
+    assert ranking.regret(tied, truth) == pytest.approx((0.0 + 0.2) / 2)
+    assert ranking.best_pair_hit(tied, truth) == pytest.approx(0.5)
+    draws = np.stack([truth, truth[::-1]])
+    np.testing.assert_allclose(ranking.regret(tied, draws), [(0.0 + 0.2) / 2, (0.0 + 0.4) / 2])
 
 
 def test_a_pair_without_a_score_is_ranked_last() -> None:
