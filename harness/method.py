@@ -316,9 +316,7 @@ PUBLISHED_PHASES = ("connector", "logits", "hypernet")
 """What the papers count: forward and backward matrix products of training."""
 
 
-def estimate_of(
-    method: Method, sizes: Sizes, budget: Budget, convention: Convention = "ours"
-) -> Estimate | None:
+def estimate_of(method: Method, sizes: Sizes, budget: Budget, convention: Convention = "ours") -> Estimate | None:
     """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none.
 
     Under the published convention it is the optional ``published_estimate`` where the authors' code spends otherwise

@@ -50,9 +50,7 @@ def on_paper(sweep: Sweep, missing: MissingData) -> Sweep:
     tasks = retrieval or [TaskConfig(kind="retrieval", label="retrieval")]
     update: dict[str, object] = {"data": data, "tasks": tasks}
     if sweep.task(sweep.selection.task).kind != "retrieval":
-        update["selection"] = sweep.selection.model_copy(
-            update={"task": tasks[0].label, "metric": "text_to_image_r5"}
-        )
+        update["selection"] = sweep.selection.model_copy(update={"task": tasks[0].label, "metric": "text_to_image_r5"})
     return sweep.model_copy(update=update)
 
 

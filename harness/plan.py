@@ -284,7 +284,9 @@ def estimates(plan: Plan) -> dict[str, MethodEstimate]:
         done = sum(cell.key in finished for cell in cells)
         groups = _groups(entry.method, plan.workspace.pairs)
         ours = _known([_estimate(plan.workspace, entry, pairs) for pairs in groups])
-        shown = ours if convention == "ours" else _known([_estimate(plan.workspace, entry, p, convention) for p in groups])
+        shown = (
+            ours if convention == "ours" else _known([_estimate(plan.workspace, entry, p, convention) for p in groups])
+        )
         if ours is None or shown is None:
             found[label] = MethodEstimate(len(cells), done, None, None, None, None)
             continue

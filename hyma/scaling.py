@@ -12,8 +12,8 @@ from torch import Tensor
 from hyma.initialise import Init
 
 ScalingName = Literal["fan_in", "published"]
-"""``fan_in``: the weight times sqrt(largest in / in). ``published`` (Hyper-Align): the weight over the square root of the
-slice's number of entries, the bias over the square root of its length."""
+"""``fan_in``: the weight times sqrt(largest in / in). ``published`` (Hyper-Align): the weight over the square root of
+the slice's number of entries, the bias over the square root of its length."""
 
 
 @dataclass(frozen=True)

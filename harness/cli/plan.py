@@ -33,7 +33,17 @@ def plan(
     )
     published = config.flop_convention == "published"
     beside = ("total as we count",) if published else ()
-    headers = ("method", "cells", "done", "to do", "updates/pair", "trained params", *phases, "total FLOPs/seed", *beside)
+    headers = (
+        "method",
+        "cells",
+        "done",
+        "to do",
+        "updates/pair",
+        "trained params",
+        *phases,
+        "total FLOPs/seed",
+        *beside,
+    )
     for header in headers:
         table.add_column(header, justify="left" if header == "method" else "right")
     for label, e in counted.items():

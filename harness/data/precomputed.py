@@ -112,7 +112,9 @@ class PrecomputedDataset:
         for modality, sources in (("image", config.image), ("text", config.text)):
             for encoder, source in sources.items():
                 if source.dim not in (None, dim := self._arrays[modality][encoder].dim):
-                    raise HarnessError(f"{encoder} has {dim} columns, the sweep file says {source.dim}", where=config.name)
+                    raise HarnessError(
+                        f"{encoder} has {dim} columns, the sweep file says {source.dim}", where=config.name
+                    )
         if config.rows is not None and config.rows != n_images:
             raise HarnessError(f"{n_images} image rows, the sweep file says {config.rows}", where=config.name)
         caption_image = self._caption_image(n_images, n_captions)
