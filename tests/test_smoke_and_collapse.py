@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.collapse import collapsed
-from harness.method import Batch
+from harness.flops import Ledger
+from harness.losses import info_nce
+from harness.method import Problem
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -100,21 +101,28 @@ def test_connectors_of_features_do_not_depend_on_the_last_batch(world) -> None:
     )  # fmt: skip
     train = plan.workspace.open(plan.workspace.pairs, "train")
 
-    class Only:
-        pairs, device = plan.workspace.pairs, torch.device("cpu")
-
-    Only.train = train  # type: ignore[attr-defined]
-    means = bank_means(Only)  # type: ignore[arg-type]
+    problem = Problem(
+        sizes=plan.workspace.sizes(plan.workspace.pairs),
+        train=train,
+        validation=train,
+        loss=info_nce,
+        device=torch.device("cpu"),
+        ledger=Ledger(),
+        scorer=lambda pair, layers: 0.0,
+        higher_is_better=True,
+    )
+    means = bank_means(problem)
     for image, _ in plan.workspace.pairs:
         rows = train.image_banks[image].take(train.image_rows)
         np.testing.assert_allclose(means[image].numpy(), rows.mean(0), rtol=1e-5, atol=1e-7)
     assert record_of(plan, "hyper_align").status == "done"
 
 
-def test_an_untrained_cell_is_not_judged() -> None:
-    class Unjudged:
-        chance = staticmethod(lambda rng: 0.5)
-        higher_is_better = True
-
-    batch = Batch(np.arange(2), np.arange(2))
-    assert collapsed(Unjudged(), {("i", "t"): 0.0}, {}, batch, updates=3) == (None, ())  # type: ignore[arg-type]
+def test_an_untrained_cell_is_not_judged(world) -> None:
+    plan = world.run(
+        "world.yaml",
+        "seeds=[0]",
+        "reference=null",
+        "methods={hyma: {updates_per_pair: 4, batch_size: 64, pairs_per_step: 3, lr: 300}}",
+    )
+    assert record_of(plan, "hyma").status == "done"
