@@ -1,4 +1,4 @@
-"""A new encoder after a joint run: the hypernetwork stays, only a new condition is fitted ("auto-decoding")."""
+"""A new encoder after a joint run: only a new condition is fitted, the hypernetwork stays ("auto-decoding")."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

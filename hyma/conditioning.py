@@ -22,10 +22,12 @@ class Conditioning(nn.Module):
 
     Attributes:
         needs_means: Whether ``forward`` reads the encoders' mean embeddings.
+        reads_texts: Whether these are those of the text encoders too.
         shared_by_encoder: Whether one vector describes an encoder in all its pairs.
     """
 
     needs_means: ClassVar[bool] = False
+    reads_texts: bool = False
     shared_by_encoder: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, dim: int, generator: torch.Generator) -> None:
@@ -118,6 +120,7 @@ class MeanFeatures(Conditioning):
         self._image_dim = max(sizes.image_dims[image] for image, _ in sizes.pairs)
         several = len({text for _, text in sizes.pairs}) > 1
         self._text_dim = max(sizes.text_dims[text] for _, text in sizes.pairs) if several else 0
+        self.reads_texts = several
         self.linear = uniform_linear(self._image_dim + self._text_dim, dim, generator)
 
     def forward(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 Init = Literal["hyperfan_in", "published"]
-"""``hyperfan_in``: a predicted weight starts with a fresh ``nn.Linear``'s variance, 1 / (3 in) (Chang et al. 2020).
+"""``hyperfan_in`` (Chang et al. 2020): a predicted weight starts with a fresh ``nn.Linear``'s variance, 1 / (3 in).
 ``published``: PyTorch's default for every layer of the decoder, as in the authors' code."""
 
 

@@ -106,7 +106,7 @@ def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: 
     frozen_means = bank_means(problem) if network.needs_means else None
 
     def from_batch(pairs: Sequence[Pair], batch: Batch) -> Mapping[Pair, Layers]:
-        return network(pairs, batch_means(problem, pairs, batch))
+        return network(pairs, batch_means(problem, pairs, batch, texts=network.condition.reads_texts))
 
     return Trainee(
         parameters=list(network.parameters()),
@@ -120,12 +120,12 @@ def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: 
     )
 
 
-def batch_means(problem: Problem, pairs: Sequence[Pair], batch: Batch) -> Means:
-    """Mean embedding of every encoder of these pairs over one batch, on the device."""
-    images = dict.fromkeys(image for image, _ in pairs)
-    texts = dict.fromkeys(text for _, text in pairs)
-    means = {image: problem.train.images(image, batch.images).mean(0) for image in images}
-    means |= {text: problem.train.texts(text, batch.captions).mean(0) for text in texts}
+def batch_means(problem: Problem, pairs: Sequence[Pair], batch: Batch, *, texts: bool) -> Means:
+    """Mean embedding of every image (and text) encoder of these pairs over one batch, on the device."""
+    train = problem.train
+    means = {image: train.images(image, batch.images).mean(0) for image in dict.fromkeys(i for i, _ in pairs)}
+    if texts:
+        means |= {text: train.texts(text, batch.captions).mean(0) for text in dict.fromkeys(t for _, t in pairs)}
     return {encoder: mean.to(problem.device) for encoder, mean in means.items()}
 
 
