@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -82,11 +83,39 @@ class TaskConfig(Model):
         return value
 
 
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+class Constraints(Model):
+    """Which pairs may be picked. A pair passes when its encoders are known to meet every limit that is given.
+
+    Attributes:
+        image_dim: Allowed image embedding dimensions.
+        text_dim: Allowed text embedding dimensions.
+        max_image_params: Most parameters of the image encoder.
+        max_text_params: Most parameters of the text encoder.
+        max_encode_flops: Most forward FLOPs of both encoders together, for one image and one caption.
+        licenses: Allowed licences of both encoders' weights.
+    """
+
+    image_dim: Annotated[list[int], BeforeValidator(_as_list)] | None = None
+    text_dim: Annotated[list[int], BeforeValidator(_as_list)] | None = None
+    max_image_params: Annotated[float, Field(gt=0)] | None = None
+    max_text_params: Annotated[float, Field(gt=0)] | None = None
+    max_encode_flops: Annotated[float, Field(gt=0)] | None = None
+    licenses: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+
+
 class SelectionConfig(Model):
-    """The metric that methods pick by on validation data, and that pairs are scored with on test data."""
+    """The metric that methods pick by on validation data, and that pairs are scored with on test data.
+
+    All pairs are run; ``constraints`` limit what the report picks and compares.
+    """
 
     task: str
     metric: str
+    constraints: Constraints = Constraints()
 
 
 class Resources(Model):

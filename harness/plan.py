@@ -179,7 +179,7 @@ def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int)
         "pairs": pairs,
         "seed": seed,
         "connector": {**sweep.connector.model_dump(), "loss": _without_folder(sweep.connector.loss)},
-        "selection": sweep.selection.model_dump(),
+        "selection": sweep.selection.model_dump(include={"task", "metric"}),
         "banks": [workspace.bank(workspace.dataset, "image", image).identity for image in images]
         + [workspace.bank(workspace.dataset, "text", text).identity for text in texts],
         "rows": _rows_identity(workspace.index),
@@ -242,6 +242,7 @@ def make_manifest(plan: Plan) -> Manifest:
             task=sweep.selection.task,
             metric=sweep.selection.metric,
             higher_is_better=higher_is_better(sweep.selection.metric),
+            constraints=sweep.selection.constraints.model_dump(exclude_none=True),
         ),
         connector=sweep.connector.model_dump(),
         rows={

@@ -208,11 +208,12 @@ class TaskRecord(Record):
 
 
 class SelectionRecord(Record):
-    """The selection metric."""
+    """The selection metric, and the limits of ``harness.config.Constraints`` that are set."""
 
     task: str
     metric: str
     higher_is_better: bool
+    constraints: dict[str, Any] = {}
 
 
 class Manifest(Record):

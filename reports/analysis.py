@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from harness.store import Manifest, RunStore
 from reports.compare import Comparison, Truth, compare, near_ties, seed_mean, truth_of
+from reports.constraints import allowed_pairs
 from reports.costs import Cost, cost_of
 from reports.ranking import pick
 from reports.rundata import MethodData, RunData, load
@@ -108,23 +109,26 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
     """
     run = load(store)
     reference = run.reference
-    truth = truth_of(run, reference, seed=seed) if reference else None
+    allowed = allowed_pairs(run.manifest)
+    grid = truth_of(run, reference, seed=seed) if reference else None
+    truth = None if grid is None else grid.within(allowed)
     costs = {label: cost_of(data, run.manifest) for label, data in run.methods.items()}
     comparisons = {
         label: compare(truth, data.ranking, data.ran, own=data is reference) if truth else Comparison()
         for label, data in run.methods.items()
     }
+    own_cost = costs.get(run.manifest.reference or "")
     results = {
-        label: _result(run, data, costs[label], comparisons[label], truth, costs.get(run.manifest.reference or ""))
+        label: _result(run, data, costs[label], comparisons[label], truth, own_cost, allowed)
         for label, data in run.methods.items()
     }
     views, cuts = Views(), {}
     decomposition, ties = TwoWay(), None
-    if truth is not None and reference is not None:
+    if truth is not None and grid is not None and reference is not None:
         sides = {label: Side(data, costs[label], comparisons[label]) for label, data in run.methods.items()}
         own = sides.pop(reference.label)
         views, cuts = views_of(run, truth, own, sides)
-        decomposition = two_way(truth, *_numbers(run.manifest))
+        decomposition = two_way(grid, *_numbers(run.manifest))
         tied = near_ties(truth)
         ties = None if tied is None else [run.manifest.pairs[number] for number in tied]
     selection = run.manifest.selection
@@ -143,11 +147,17 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
 
 
 def _result(
-    run: RunData, data: MethodData, cost: Cost, comparison: Comparison, truth: Truth | None, reference: Cost | None
+    run: RunData,
+    data: MethodData,
+    cost: Cost,
+    comparison: Comparison,
+    truth: Truth | None,
+    reference: Cost | None,
+    allowed: Bool[np.ndarray, " pairs"],
 ) -> MethodResult:
     pairs = run.manifest.pairs
     ranking = seed_mean(data.ranking)
-    best = pick(ranking)
+    best = pick(ranking, allowed)
     oracle = pick(truth.mean) if truth else None
     own_test = seed_mean(data.test)
     sign = 1.0 if data.metric_higher else -1.0
@@ -186,7 +196,7 @@ def _result(
         samples_per_pair=cost.samples_per_pair,
         trained_params=cost.trained_params,
     )
-    picked = [pick(row) for row in data.ranking]
+    picked = [pick(row, allowed) for row in data.ranking]
     done = int(np.isfinite(data.scores).all(axis=0).sum())
     return MethodResult(data, cost, comparison, summary, [None if p is None else pairs[p] for p in picked], done)
 

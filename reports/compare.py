@@ -5,7 +5,7 @@ of the others. Only the truth is resampled (test images): a method's own scores 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -98,6 +98,10 @@ class Truth:
     def mean(self) -> Float[np.ndarray, " pairs"]:
         """Mean over the seeds that have a number."""
         return seed_mean(self.scores)
+
+    def within(self, allowed: Bool[np.ndarray, " pairs"]) -> "Truth":
+        """Without a verdict on any other pair."""
+        return replace(self, scores=np.where(allowed, self.scores, np.nan), ran=self.ran & allowed)
 
     @property
     def known(self) -> Bool[np.ndarray, " pairs"]:

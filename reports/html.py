@@ -11,11 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.store import write_atomic
 from reports import names
 from reports.analysis import Analysis
+from reports.constraints import limits
 from reports.schema import Views
 from reports.tables import (
     VIEW_TEXT,
     TextTable,
     cost_table,
+    level_table,
+    pareto_table,
     rank_table,
     summary_table,
     top_table,
@@ -90,6 +93,7 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "reference": summary.reference or "none",
         "selection": f"{summary.selection.task} / {summary.selection.metric}"
         + ("" if summary.selection.higher_is_better else " (lower is better)"),
+        **({"picks are limited to": limits(manifest)} if manifest.selection.constraints else {}),
         "rows": ", ".join(f"{names.count(value)} {name}" for name, value in manifest.rows.items()),
         "connector": ", ".join(f"{name} {value}" for name, value in manifest.connector.items()),
         "noise ceiling (Spearman)": names.number(summary.noise_ceiling.spearman)
@@ -103,6 +107,8 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "facts": facts,
         "summary_table": summary_table(analysis),
         "top_table": top_table(analysis),
+        "level_table": level_table(analysis),
+        "pareto_table": pareto_table(analysis),
         "rank_table": rank_table(analysis) if analysis.reference is not None else None,
         "views": [ViewSection(view, VIEW_TEXT[view], view_table(analysis, view)) for view in Views.model_fields]
         if analysis.reference is not None and len(analysis.methods) > 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from scipy.stats import rankdata
 
 Scores: TypeAlias = Float[np.ndarray, " n"]
@@ -138,14 +138,20 @@ def topk_overlap(scores: Scores, truth: Truth, k: int) -> Values:
     return np.asarray(_in_top(truth, k) @ _in_top(scores, k) / k)
 
 
-def pick(scores: Scores) -> int | None:
+def pick(scores: Scores, among: Bool[np.ndarray, " n"] | None = None) -> int | None:
     """Number of the pair a method picks: the best score, the first in plan order on ties.
 
     None without scores, and where all pairs tie: then nothing is picked, and the statistics are those of a random pick.
+
+    Args:
+        scores: Larger is better; NaN for none.
+        among: Pairs that may be picked; all by default.
     """
-    if np.isnan(scores).all() or (len(scores) > 1 and np.ptp(scores) == 0):
+    open_ = np.arange(len(scores)) if among is None else np.flatnonzero(among)
+    inner = scores[open_]
+    if np.isnan(inner).all() or (len(inner) > 1 and np.ptp(inner) == 0):
         return None
-    return int(np.nanargmax(scores))
+    return int(open_[np.nanargmax(inner)])
 
 
 def _tied_first(scores: Scores) -> Float[np.ndarray, " n"]:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from harness.store import PHASES, write_atomic
 from reports import names
 from reports.analysis import Analysis
-from reports.compare import seed_mean
+from reports.compare import compare, seed_mean
+from reports.constraints import levels, pareto
 from reports.costs import held
-from reports.ranking import places
+from reports.ranking import pick, places
 from reports.schema import Budget, Views
 from reports.summary import SUMMARY_COLUMNS, summary_rows
 from reports.text import budget_text, pair_name
@@ -175,6 +177,13 @@ def rank_table(analysis: Analysis) -> TextTable:
                 f"{names.number(c.hit.value, 2)} (chance {names.number(c.hit.chance, 2)})",
             ]
         )
+    if analysis.truth is not None and np.isfinite(analysis.truth.mean).any():
+        # No method can be this row: it ranks by the reference's own mean test scores.
+        mean = analysis.truth.mean[None]
+        best = compare(analysis.truth, mean, np.isfinite(mean), intervals=False)
+        found = [names.number(e.value) for e in (best.spearman, best.ndcg, best.topk, best.regret, best.hit)]
+        rho, ndcg, top, lost, hit = found
+        rows.append(["oracle (sees the test scores)", rho, "–", "–", "–", f"{ndcg} (k={best.ndcg_k})", top, lost, hit])
     columns = ["method", "Spearman (chance 0)", "per seed", "p (permutation)", "Kendall tau-b (chance 0)", "NDCG@k"]
     return TextTable([*columns, "top-k overlap", "regret", "best-pair hit"], rows)
 
@@ -234,3 +243,42 @@ def top_table(analysis: Analysis, most: int = 10) -> TextTable | None:
         ["place", "pair", metric, "indistinguishable from the best", *(f"place by {label}" for label, _ in others)],
         rows,
     )
+
+
+def level_table(analysis: Analysis) -> TextTable | None:
+    """The best pair per constraint level: each method's pick, valued by the reference's test score."""
+    if analysis.truth is None or analysis.reference is None:
+        return None
+    mean, sign = analysis.truth.mean, 1.0 if analysis.truth.higher_is_better else -1.0
+    rows = []
+    for name, inside in levels(analysis.manifest).items():
+        truth = np.where(inside, mean, np.nan)
+        best = pick(truth)
+        if best is None:
+            continue
+        row = [name, f"{pair_name(analysis.manifest.pairs[best])}: {names.number(sign * mean[best])}"]
+        for result in analysis.methods.values():
+            chosen = pick(seed_mean(result.data.ranking), np.isfinite(truth))
+            row.append("–" if chosen is None else names.number(sign * mean[chosen]))
+        rows.append(row)
+    if len(rows) < 2:
+        return None
+    return TextTable(["level", "oracle's pair", *(f"pick of {label}" for label in analysis.methods)], rows)
+
+
+def pareto_table(analysis: Analysis) -> TextTable | None:
+    """Pairs that no cheaper pair reaches, by the reference's test scores."""
+    if analysis.truth is None:
+        return None
+    found = pareto(analysis.manifest, analysis.truth.mean)
+    if found is None:
+        return None
+    kind, points = found
+    sign = 1.0 if analysis.truth.higher_is_better else -1.0
+    shown = names.flops if kind == "encode FLOPs" else lambda value: f"{value / 1e6:,.1f} M"
+    rows = [
+        [pair_name(analysis.manifest.pairs[n]), shown(cost), names.number(sign * analysis.truth.mean[n])]
+        for n, cost in points
+    ]
+    metric = f"test {analysis.summary.selection.metric}"
+    return TextTable(["pair", f"{kind} of both encoders", metric], rows)

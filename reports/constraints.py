@@ -1,0 +1,115 @@
+"""Constraints on picks, constraint levels, and the Pareto set of score against encoder cost."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from harness.errors import HarnessError
+from harness.store import EncoderRecord, Manifest
+
+PARAM_LEVELS = (30e6, 120e6)
+"""Borders of the levels of image-encoder parameters (those of the Hyper-Align poster)."""
+
+Encoders = tuple[EncoderRecord, EncoderRecord]
+
+
+def _encoders(manifest: Manifest) -> list[Encoders]:
+    """Both encoders of every pair."""
+    images = {encoder.id: encoder for encoder in manifest.image_encoders}
+    texts = {encoder.id: encoder for encoder in manifest.text_encoders}
+    return [(images[image], texts[text]) for image, text in manifest.pairs]
+
+
+def _at_most(value: float | None, limit: float) -> bool:
+    return value is not None and value <= limit
+
+
+def encode_flops(pair: Encoders) -> float | None:
+    """Forward FLOPs of one image and one caption; None where one of them is not known."""
+    one, other = pair[0].flops_per_sample, pair[1].flops_per_sample
+    return None if one is None or other is None else one + other
+
+
+TESTS: Mapping[str, Callable[[Encoders, Any], bool]] = {
+    "image_dim": lambda pair, dims: pair[0].dim in dims,
+    "text_dim": lambda pair, dims: pair[1].dim in dims,
+    "max_image_params": lambda pair, limit: _at_most(pair[0].params, limit),
+    "max_text_params": lambda pair, limit: _at_most(pair[1].params, limit),
+    "max_encode_flops": lambda pair, limit: _at_most(encode_flops(pair), limit),
+    "licenses": lambda pair, names: all(encoder.license in names for encoder in pair),
+}
+"""Field of ``harness.config.Constraints`` -> whether a pair meets it; what is not known does not."""
+
+
+def allowed_pairs(manifest: Manifest) -> Bool[np.ndarray, " pairs"]:
+    """Pairs that meet the run's constraints; all without any.
+
+    Raises:
+        HarnessError: No pair does.
+    """
+    given = manifest.selection.constraints
+    if not given:
+        return np.ones(len(manifest.pairs), dtype=bool)
+    met = np.array([all(TESTS[name](pair, value) for name, value in given.items()) for pair in _encoders(manifest)])
+    if not met.any():
+        raise HarnessError(
+            f"none of the {len(met)} pairs is known to meet the constraints",
+            where="selection.constraints",
+            fix="loosen them, or state params, license or flops_per_sample of the encoders",
+        )
+    return met
+
+
+def limits(manifest: Manifest) -> str:
+    """The constraints in few words, and how many pairs meet them."""
+    written = ", ".join(f"{name} {value}" for name, value in manifest.selection.constraints.items())
+    return f"{written} ({int(allowed_pairs(manifest).sum())} of {len(manifest.pairs)} pairs)"
+
+
+def levels(manifest: Manifest) -> dict[str, Bool[np.ndarray, " pairs"]]:
+    """Constraint levels with the pairs inside: every image dimension, and image-encoder parameters in three ranges."""
+    pairs = _encoders(manifest)
+    found = {
+        f"image dim {dim}": np.array([image.dim == dim for image, _ in pairs])
+        for dim in sorted({image.dim for image, _ in pairs})
+    }
+    low, high = PARAM_LEVELS
+    for name, least, most in (
+        (f"image parameters < {low / 1e6:.0f} M", 0.0, low),
+        (f"image parameters {low / 1e6:.0f}-{high / 1e6:.0f} M", low, high),
+        (f"image parameters >= {high / 1e6:.0f} M", high, np.inf),
+    ):
+        inside = np.array([image.params is not None and least <= image.params < most for image, _ in pairs])
+        if inside.any():
+            found[name] = inside
+    return found
+
+
+def pareto(manifest: Manifest, truth: Float[np.ndarray, " pairs"]) -> tuple[str, list[tuple[int, float]]] | None:
+    """Pairs whose score no pair of the same or lower encoder cost reaches, cheapest first.
+
+    Args:
+        manifest: The plan.
+        truth: Scores, larger is better; NaN is left out.
+
+    Returns:
+        (``encode FLOPs`` or ``parameters``, [(pair's number, cost)]); None where neither is known of all pairs.
+    """
+    pairs = _encoders(manifest)
+    for kind, costs in (
+        ("encode FLOPs", [encode_flops(pair) for pair in pairs]),
+        ("parameters", [None if None in (i.params, t.params) else (i.params or 0) + (t.params or 0) for i, t in pairs]),
+    ):
+        known = [float(cost) for cost in costs if cost is not None]
+        if len(known) < len(costs):
+            continue
+        order = sorted((n for n in range(len(pairs)) if np.isfinite(truth[n])), key=lambda n: (known[n], -truth[n]))
+        best, kept = -np.inf, []
+        for n in order:
+            if truth[n] > best:
+                best = truth[n]
+                kept.append((n, known[n]))
+        return kind, kept
+    return None
