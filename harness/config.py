@@ -23,7 +23,7 @@ from pydantic import (
 from harness.errors import HarnessError
 from harness.registry import near
 
-BUDGET_KEYS = ("epochs", "updates_per_pair", "flops")
+BUDGET_KEYS = ("epochs", "updates_per_pair", "flops", "seconds")
 ENCODER_KEYS = ("id", "dim", "params")
 TASK_KINDS = ("retrieval", "zero_shot")
 
@@ -102,7 +102,7 @@ class MethodConfig(Model):
 
     method: str
     resources: Resources = Resources()
-    budget: dict[Literal["epochs", "updates_per_pair", "flops"], Annotated[float, Field(gt=0)]] = {}
+    budget: dict[Literal["epochs", "updates_per_pair", "flops", "seconds"], Annotated[float, Field(gt=0)]] = {}
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")

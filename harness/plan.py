@@ -125,7 +125,7 @@ def _entry(sweep: Sweep, label: str, config: MethodConfig) -> Entry:
         if len(config.budget) > 1:
             raise HarnessError(f"two budgets: {', '.join(config.budget)}", fix="give one of them")
         if not config.budget and method.kind != "score":
-            raise HarnessError("has no budget", fix="give epochs, updates_per_pair or flops")
+            raise HarnessError("has no budget", fix="give epochs, updates_per_pair, flops or seconds")
     return Entry(label, method, Budget(**(dict(config.budget) or {"epochs": 1})), config)
 
 
