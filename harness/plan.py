@@ -15,9 +15,10 @@ from harness.data.base import Index
 from harness.encoders.base import EncoderInfo
 from harness.errors import HarnessError
 from harness.losses import LOSSES
-from harness.method import METHODS, Budget, Estimate, Method, Pair, estimate_of
+from harness.method import METHODS, Budget, Estimate, Method, Pair, Policy, estimate_of
 from harness.metrics import higher_is_better
 from harness.provenance import provenance, source_digest
+from harness.rungs import READY, verdicts
 from harness.store import (
     EncoderRecord,
     Manifest,
@@ -43,6 +44,13 @@ class Entry:
     method: Method
     budget: Budget
     config: MethodConfig
+    rungs: tuple[Budget, ...] = ()
+    """Where the rungs end, for a method that stops trailing pairs."""
+
+    @property
+    def name(self) -> str:
+        """The method's name without the folder of a plug-in file."""
+        return method_name(self.config)
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,22 @@ class Plan:
         """Where the run lies."""
         return RunStore(self.workspace.sweep.storage_path / self.workspace.sweep.name)
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Sign of the selection metric."""
+        return higher_is_better(self.workspace.sweep.selection.metric)
+
     def missing(self) -> list[PlannedCell]:
-        """Cells to run: not on disk, or failed or timed out last time."""
-        store = self.store
+        """Cells to run now: not on disk, or failed or timed out last time. Rungs that are undecided yet come later."""
+        store, rungs = self.store, verdicts(self)
         by_key = {cell.key: cell for cell in self.cells}  # labels of equal methods share their cells
         finished = store.finished(by_key)
-        return [c for key, c in by_key.items() if key not in finished or store.record(key).status in RETRIED]
+        return [
+            cell
+            for key, cell in by_key.items()
+            if rungs.get(key, READY) == READY
+            and (key not in finished or store.record(key).status in (*RETRIED, "skipped"))
+        ]
 
     def check(self) -> None:
         """Find what would stop a cell, before compute is spent: empty splits, batches larger than the data, ...
@@ -91,19 +109,21 @@ def make_plan(workspace: Workspace) -> Plan:
     sweep = workspace.sweep
     with _located(sweep, "connector.loss"):
         LOSSES.get(sweep.connector.loss, sweep.root)
-    entries = {label: _entry(sweep, label, config) for label, config in sweep.methods.items()}
+    entries = {label: _entry(sweep, label, config, len(workspace.pairs)) for label, config in sweep.methods.items()}
     ordered = sorted(entries.values(), key=lambda entry: entry.method.kind == "per_pair")
     cells = tuple(
         PlannedCell(
-            key=_key(workspace, entry, pairs, seed),
+            key=_key(workspace, entry, pairs, seed, rung),
             label=entry.label,
             seed=seed,
             pairs=list(pairs),
             cpus=entry.config.resources.cpu,
             gpus=entry.config.resources.gpu,
+            rung=rung,
         )
         for entry in ordered
         for seed in sweep.seeds
+        for rung in (range(len(entry.rungs)) if entry.rungs else (None,))
         for pairs in _groups(entry.method, workspace.pairs)
     )
     return Plan(workspace, entries, cells)
@@ -114,7 +134,7 @@ def _groups(method: Method, pairs: tuple[Pair, ...]) -> list[tuple[Pair, ...]]:
     return [(pair,) for pair in pairs] if method.kind == "per_pair" else [tuple(sorted(pairs))]
 
 
-def _entry(sweep: Sweep, label: str, config: MethodConfig) -> Entry:
+def _entry(sweep: Sweep, label: str, config: MethodConfig, pairs: int) -> Entry:
     with _located(sweep, f"methods.{label}"):
         cls = METHODS.get(config.method, sweep.root)
         if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
@@ -126,7 +146,9 @@ def _entry(sweep: Sweep, label: str, config: MethodConfig) -> Entry:
             raise HarnessError(f"two budgets: {', '.join(config.budget)}", fix="give one of them")
         if not config.budget and method.kind != "score":
             raise HarnessError("has no budget", fix="give epochs, updates_per_pair, flops or seconds")
-    return Entry(label, method, Budget(**(dict(config.budget) or {"epochs": 1})), config)
+        budget = Budget(**(dict(config.budget) or {"epochs": 1}))
+        rungs = tuple(method.rungs(pairs, budget)) if isinstance(method, Policy) else ()
+    return Entry(label, method, budget, config, rungs)
 
 
 @contextmanager
@@ -144,6 +166,11 @@ def _estimate(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...]) -> Es
         return estimate_of(entry.method, workspace.sizes(pairs), entry.budget)
 
 
+def _estimate_rungs(workspace: Workspace, entry: Entry) -> Estimate | None:
+    own: Any = getattr(entry.method, "estimate_rungs", None)
+    return own([workspace.sizes((pair,)) for pair in workspace.pairs], entry.budget) if own else None
+
+
 def method_name(config: MethodConfig) -> str:
     """The method's name without the folder of a plug-in file."""
     return _without_folder(config.method)
@@ -153,7 +180,7 @@ def _without_folder(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int) -> str:
+def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int, rung: int | None) -> str:
     """sha256 over canonical JSON of what changes the cell's numbers, and of nothing that does not."""
     sweep = workspace.sweep
     images, texts = dict.fromkeys(i for i, _ in pairs), dict.fromkeys(t for _, t in pairs)
@@ -169,6 +196,8 @@ def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int)
         "rows": _rows_identity(workspace.index),
         "tasks": sorted(_task_identity(workspace, n, list(images), list(texts)) for n in range(len(sweep.tasks))),
     }
+    if rung is not None:
+        content["rung"] = [value for value in vars(entry.rungs[rung]).values() if value is not None]
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -269,7 +298,11 @@ def estimates(plan: Plan) -> dict[str, MethodEstimate]:
     for label, entry in plan.entries.items():
         cells = [cell for cell in plan.cells if cell.label == label]
         groups = _groups(entry.method, plan.workspace.pairs)
-        counts = [_estimate(plan.workspace, entry, pairs) for pairs in groups]
+        if entry.rungs:
+            groups = [plan.workspace.pairs]
+            counts = [_estimate_rungs(plan.workspace, entry)]
+        else:
+            counts = [_estimate(plan.workspace, entry, pairs) for pairs in groups]
         known = [count for count in counts if count is not None]
         done = sum(cell.key in finished for cell in cells)
         if len(known) < len(counts):

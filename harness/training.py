@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.connectors import Layers, connect, finite, frozen
-from harness.errors import Diverged
+from harness.errors import Diverged, HarnessError
 from harness.flops import adamw_step, connector_step, counted, logits_step
 from harness.method import Batch, Budget, Checkpoint, Estimate, Fit, Pair, Problem, Progress, Sizes
 
@@ -305,6 +305,8 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
     done_before = restore(rung.state, trained, optimizer) if rung and rung.state else 0
+    if last is not None and done_before >= last:
+        raise HarnessError(f"a rung that ends at step {last} adds nothing to the one before", fix="raise the budget")
     counter = _Counter(sizes, recipe.batch_size)
     curve: list[Checkpoint] = []
     connectors: dict[Pair, Layers] = {}

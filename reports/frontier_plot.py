@@ -86,7 +86,7 @@ def _panel(
     if quality == "spearman":
         axis.set_yscale("function", functions=(_spread, _gathered))
         axis.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 0.8, 0.9, 0.95, 1]))
-        axis.set_ylim(min(y for _, y in places.values()) - 0.1, 1.03)
+        axis.set_ylim(min(y for _, y in places.values()) - 0.1, 1.01)
     else:
         most = max(y for _, y in places.values())
         axis.set_ylim(-HEADROOM * max(most, 1e-3), (1 + 2 * HEADROOM) * max(most, 1e-3))
