@@ -1,6 +1,5 @@
 """Successive halving: hand-worked races, exact resuming, the same numbers whatever interrupts it or runs it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
