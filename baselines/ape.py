@@ -32,16 +32,20 @@ class Ape(Recipe):
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train the cell's one pair."""
+        return train(problem, budget, self, self.trainee(problem, seed), seed=seed, progress=progress)
+
+    def trainee(self, problem: Problem, seed: int) -> Trainee:
+        """The pair's fresh connector, as ``train`` wants it."""
         (pair,) = problem.pairs
-        layers: Layers = init_layers(problem.sizes.shape(pair), pair_generator(seed, pair), device=problem.device)
-        trainee = Trainee(
+        generator = pair_generator(seed, pair)
+        layers: Layers = init_layers(problem.sizes.shape(pair), generator, device=problem.device, dtype=self.dtype)
+        return Trainee(
             parameters=parameters(layers),
             generate=lambda pairs: dict.fromkeys(pairs, layers),
-            scales=LogitScales(problem.pairs, self.logit_scale, problem.device),
+            scales=LogitScales(problem.pairs, self.logit_scale, problem.device, self.dtype),
             pair_sampler=itertools.repeat((pair,)),
             pairs_per_step=1,
         )
-        return train(problem, budget, self, trainee, seed=seed, progress=progress)
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from threadpoolctl import threadpool_limits
 
 from harness.config import Sweep
@@ -18,10 +19,11 @@ from harness.connectors import Layers, finite, to_state
 from harness.errors import Diverged, HarnessError
 from harness.flops import Ledger
 from harness.losses import LOSSES
-from harness.method import Fit, Pair, Problem
+from harness.method import Fit, Pair, Problem, Rung
 from harness.metrics import METRICS, QUERIES, from_ranks, higher_is_better, queries_of
 from harness.plan import Entry, Plan, make_plan, method_name
 from harness.provenance import provenance
+from harness.rungs import before
 from harness.store import CellRecord, CheckpointRecord, PairMetrics, PlannedCell, RunStore
 from harness.workspace import Workspace
 
@@ -83,7 +85,8 @@ def run_cell(plan: Plan, cell: PlannedCell) -> CellRecord:
         provenance=provenance(),
     )
     connectors = _serialised(cell, fit.connectors) if status == "done" and fit and fit.connectors else None
-    plan.store.write_cell(record, ranks, connectors)
+    state = save(dict(fit.state)) if status == "done" and fit and fit.state else None
+    plan.store.write_cell(record, ranks, connectors, state)
     return record
 
 
@@ -148,6 +151,7 @@ def _fit(plan: Plan, entry: Entry, cell: PlannedCell, ledger: Ledger, start: flo
         scorer=scorer,
         higher_is_better=higher_is_better(selection.metric),
         chance=lambda rng: METRICS[task.kind][selection.metric](task.random_ranks(rng, queries)),
+        rung=_rung(plan, entry, cell),
     )
     torch.manual_seed(cell.seed)
     with ledger.section("fit"):
@@ -163,6 +167,19 @@ def _fit(plan: Plan, entry: Entry, cell: PlannedCell, ledger: Ledger, start: flo
         if bad:
             raise ValueError(f"no finite connector of {len(bad)} of {len(made)} pairs, first {bad[0]}")
     return problem, fit
+
+
+def _rung(plan: Plan, entry: Entry, cell: PlannedCell) -> Rung | None:
+    """Where a rung cell stops, and what the pair's rung before left; a lost state means to start again."""
+    if cell.rung is None:
+        return None
+    below = before(plan, cell)
+    path = plan.store.state_path(below.key) if below else None
+    try:
+        state = load_file(path) if path and path.is_file() else None
+    except SafetensorError:
+        state = None
+    return Rung(entry.rungs[cell.rung], state)
 
 
 def _evaluate(

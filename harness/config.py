@@ -24,7 +24,7 @@ from pydantic import (
 from harness.errors import HarnessError
 from harness.registry import near
 
-BUDGET_KEYS = ("epochs", "updates_per_pair", "flops")
+BUDGET_KEYS = ("epochs", "updates_per_pair", "flops", "seconds")
 ENCODER_KEYS = ("id", "dim", "params")
 TASK_KINDS = ("retrieval", "zero_shot")
 
@@ -131,7 +131,7 @@ class MethodConfig(Model):
 
     method: str
     resources: Resources = Resources()
-    budget: dict[Literal["epochs", "updates_per_pair", "flops"], Annotated[float, Field(gt=0)]] = {}
+    budget: dict[Literal["epochs", "updates_per_pair", "flops", "seconds"], Annotated[float, Field(gt=0)]] = {}
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -183,7 +183,8 @@ class Sweep(Model):
     def _name_methods(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {k: {"method": k, **(v or {})} if isinstance(v, Mapping | None) else v for k, v in value.items()}
+        named = {k: {"method": k, **(v or {})} if isinstance(v, Mapping | None) else v for k, v in value.items()}
+        return _climbed(named)
 
     @field_validator("seeds")
     @classmethod
@@ -246,6 +247,34 @@ class Sweep(Model):
     def root(self) -> Path:
         """Folder of the sweep file."""
         return self.source.parent
+
+
+def _climbed(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """A method with a ``ladder`` (one budget with a list of values) becomes one method per value: ``label@value``."""
+    found: dict[str, Any] = {}
+    for label, entry in methods.items():
+        if not isinstance(entry, Mapping) or "ladder" not in entry:
+            steps = {label: entry}
+        else:
+            rest = {key: value for key, value in entry.items() if key != "ladder"}
+            steps = {f"{label}@{v:g}": {**rest, key: v} for key, v in _rungs_of_ladder(label, entry)}
+        if twice := sorted(steps.keys() & found.keys()):
+            raise ValueError(f"methods: label {twice[0]!r} stands twice")
+        found |= steps
+    return found
+
+
+def _rungs_of_ladder(label: str, entry: Mapping[str, Any]) -> list[tuple[str, float]]:
+    ladder = entry["ladder"]
+    if not isinstance(ladder, Mapping) or len(ladder) != 1 or not set(ladder) <= set(BUDGET_KEYS):
+        raise ValueError(f"{label}: a ladder is one of {', '.join(BUDGET_KEYS)} with a list of values")
+    ((key, values),) = ladder.items()
+    numbers = isinstance(values, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    if not values or not numbers or len(set(values)) != len(values):
+        raise ValueError(f"{label}: a ladder's {key} must be a list of different numbers")
+    if given := [name for name in BUDGET_KEYS if entry.get(name) is not None]:
+        raise ValueError(f"{label}: give a ladder or {given[0]}, not both")
+    return [(key, value) for value in values]
 
 
 def build_config(cls: type, values: Mapping[str, Any], *, where: str) -> Any:

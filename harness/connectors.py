@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 Layers: TypeAlias = Sequence[tuple[Tensor, Tensor]]
@@ -53,23 +53,30 @@ def connect(layers: Layers, x: Float[Tensor, "... rows in_dim"]) -> Float[Tensor
     return x
 
 
-def init_layers(shape: ConnectorShape, generator: torch.Generator, *, device: torch.device | str = "cpu") -> Layers:
+def init_layers(
+    shape: ConnectorShape,
+    generator: torch.Generator,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Layers:
     """Freshly initialised leaf parameters, distributed as ``nn.Linear`` initialises them: U(-1/sqrt(in), 1/sqrt(in)).
 
-    Drawn on the CPU from the generator, so that a seed gives the same connector on every device.
+    Drawn on the CPU in float32 from the generator, so that a seed gives the same connector on every device and in
+    every precision.
     """
     return [
         (
-            _uniform((fan_out, fan_in), fan_in, generator, device),
-            _uniform((fan_out,), fan_in, generator, device),
+            _uniform((fan_out, fan_in), fan_in, generator).to(device, dtype).requires_grad_(),
+            _uniform((fan_out,), fan_in, generator).to(device, dtype).requires_grad_(),
         )
         for fan_in, fan_out in shape.layers
     ]
 
 
-def _uniform(size: tuple[int, ...], fan_in: int, generator: torch.Generator, device: torch.device | str) -> Tensor:
+def _uniform(size: tuple[int, ...], fan_in: int, generator: torch.Generator) -> Tensor:
     bound = 1 / math.sqrt(fan_in)
-    return nn.Parameter(torch.empty(size).uniform_(-bound, bound, generator=generator).to(device))
+    return torch.empty(size).uniform_(-bound, bound, generator=generator)
 
 
 def parameters(layers: Layers) -> list[Tensor]:

@@ -6,7 +6,7 @@ with a kind, a version and one function, ``fit``. See ``baselines/ape.py`` for a
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -39,6 +39,8 @@ METHODS: Registry["type[Method]"] = Registry(
         "add_encoder": "hyma.add_encoder:AddEncoder",
         "additive": "baselines.additive:Additive",
         "ape": "baselines.ape:Ape",
+        "ape_halving": "baselines.halving:ApeHalving",
+        "ape_stacked": "baselines.stacked:ApeStacked",
         "cca": "baselines.closed_form:Cca",
         "cka": "baselines.kernel_scores:Cka",
         "cknna": "baselines.kernel_scores:Cknna",
@@ -69,27 +71,32 @@ class Budget:
         epochs: Passes over the training images (of one caption each).
         updates_per_pair: Steps in which each pair takes part.
         flops: The method's FLOPs of training (all pairs of the cell together).
+        seconds: Wall-clock of the training (all pairs of the cell together). Where it ends depends on the machine, so
+            such a budget is not reproducible.
     """
 
     epochs: float | None = None
     updates_per_pair: float | None = None
     flops: float | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(given) != 1:
-            raise ValueError(f"give exactly one of epochs, updates_per_pair, flops; got {sorted(given) or 'none'}")
+            raise ValueError(f"give exactly one of {', '.join(vars(self))}; got {sorted(given) or 'none'}")
         if next(iter(given.values())) <= 0:
             raise ValueError(f"a budget must be positive, got {given}")
 
     def steps(self, *, steps_per_epoch: int, updates_per_step: float, flops_per_step: float) -> int:
-        """Optimiser steps within the budget, at least one.
+        """Optimiser steps within the budget, at least one. Seconds say nothing of steps: a ValueError.
 
         Args:
             steps_per_epoch: Steps of one epoch.
             updates_per_step: Share of the pairs that take part in a step: pairs_per_step / pairs.
             flops_per_step: FLOPs of one step.
         """
+        if self.seconds is not None:
+            raise ValueError("how many steps fit into a budget of seconds is not known beforehand")
         if self.epochs is not None:
             steps = self.epochs * steps_per_epoch
         elif self.updates_per_pair is not None:
@@ -97,6 +104,10 @@ class Budget:
         else:
             steps = (self.flops or 0.0) / flops_per_step
         return max(1, round(steps) if self.flops is None else int(steps))
+
+    def scaled(self, factor: float) -> "Budget":
+        """The same limit, times a factor."""
+        return Budget(**{name: value * factor for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -221,6 +232,20 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """One rung of a method that stops trailing pairs (see ``Policy``).
+
+    Attributes:
+        budget: Where this rung ends, counted from the start of the training; the budget given to ``fit`` is that of
+            the last rung.
+        state: The ``Fit.state`` of the pair's rung before; None on the first rung, or when it is lost (start again).
+    """
+
+    budget: Budget
+    state: Mapping[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class Problem:
     """What a method is given. The test split is not in it.
 
@@ -234,6 +259,7 @@ class Problem:
         scorer: What ``score`` calls.
         higher_is_better: Sign of the selection metric.
         chance: Draws the selection metric of random answers; None: not known.
+        rung: Where to go on and to stop, for a method with rungs.
     """
 
     sizes: Sizes
@@ -245,6 +271,7 @@ class Problem:
     scorer: Callable[[Pair, Layers], float]
     higher_is_better: bool
     chance: Callable[[np.random.Generator], float] | None = None
+    rung: Rung | None = None
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -296,6 +323,7 @@ class Fit:
         trained_params: Parameters trained.
         diverged: Set when training broke down; what was reached before stands in the other fields.
         warnings: Things a reader should know.
+        state: What the pair's next rung needs to go on, for a method with rungs.
     """
 
     scores: Mapping[Pair, float]
@@ -310,6 +338,7 @@ class Fit:
     trained_params: int = 0
     diverged: Diverged | None = None
     warnings: tuple[str, ...] = ()
+    state: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -353,18 +382,45 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class Policy(Protocol):
+    """What a ``per_pair`` method adds to stop trailing pairs.
+
+    Backends carry it out: one cell per pair, rung and seed. When every cell of a seed's rung has run, ``keep`` says
+    which pairs go on; the others keep the score of the rung they reached and rank below those that went further.
+    """
+
+    def rungs(self, pairs: int, budget: Budget) -> Sequence[Budget]:
+        """Budgets at the end of each rung, counted from the start, rising; the last is the whole budget."""
+        ...
+
+    def keep(self, rung: int, scores: Mapping[Pair, float], *, higher_is_better: bool) -> Sequence[Pair]:
+        """Pairs that go on after this rung (numbered from 0).
+
+        Args:
+            rung: The rung that has run.
+            scores: Validation scores of its pairs; NaN for one that diverged or failed.
+            higher_is_better: Sign of the scores.
+        """
+        ...
+
+
 PUBLISHED_PHASES = ("connector", "logits", "hypernet")
 """What the papers count: forward and backward matrix products of training."""
 
 
 def estimate_of(method: Method, sizes: Sizes, budget: Budget, convention: Convention = "ours") -> Estimate | None:
-    """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``; None if it has none.
+    """A method's own count of what a cell will spend: its optional ``estimate(sizes, budget)``.
 
-    Under the published convention it is the optional ``published_estimate`` where the authors' code spends otherwise
-    than ours, and else those phases of ours that the papers count.
+    None if it has none, and for a budget of seconds, whose FLOPs only the machine can tell. Under the published
+    convention it is the optional ``published_estimate`` where the authors' code spends otherwise than ours, and else
+    those phases of ours that the papers count.
     """
     own: Any = getattr(method, "estimate", None)
     as_published: Any = getattr(method, "published_estimate", None)
+    if own and budget.seconds is not None:
+        own(sizes, Budget(epochs=1))  # it may refuse the shapes
+        return None
     if convention == "published" and as_published:
         return as_published(sizes, budget)
     found: Estimate | None = own(sizes, budget) if own else None
@@ -392,8 +448,10 @@ __all__ = [
     "Loss",
     "Method",
     "Pair",
+    "Policy",
     "Problem",
     "Progress",
+    "Rung",
     "Sizes",
     "Split",
     "estimate_of",

@@ -15,9 +15,10 @@ from harness.data.base import Index
 from harness.encoders.base import EncoderInfo
 from harness.errors import HarnessError
 from harness.losses import LOSSES
-from harness.method import METHODS, Budget, Convention, Estimate, Method, Pair, estimate_of, takes_budget
+from harness.method import METHODS, Budget, Convention, Estimate, Method, Pair, Policy, estimate_of, takes_budget
 from harness.metrics import higher_is_better
 from harness.provenance import provenance, source_digest
+from harness.rungs import READY, verdicts
 from harness.store import (
     EncoderRecord,
     Manifest,
@@ -43,6 +44,13 @@ class Entry:
     method: Method
     budget: Budget
     config: MethodConfig
+    rungs: tuple[Budget, ...] = ()
+    """Where the rungs end, for a method that stops trailing pairs."""
+
+    @property
+    def name(self) -> str:
+        """The method's name without the folder of a plug-in file."""
+        return method_name(self.config)
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,22 @@ class Plan:
         """Where the run lies."""
         return RunStore(self.workspace.sweep.storage_path / self.workspace.sweep.name)
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Sign of the selection metric."""
+        return higher_is_better(self.workspace.sweep.selection.metric)
+
     def missing(self) -> list[PlannedCell]:
-        """Cells to run: not on disk, or failed or timed out last time."""
-        store = self.store
+        """Cells to run now: not on disk, or failed or timed out last time. Rungs that are undecided yet come later."""
+        store, rungs = self.store, verdicts(self)
         by_key = {cell.key: cell for cell in self.cells}  # labels of equal methods share their cells
         finished = store.finished(by_key)
-        return [c for key, c in by_key.items() if key not in finished or store.record(key).status in RETRIED]
+        return [
+            cell
+            for key, cell in by_key.items()
+            if rungs.get(key, READY) == READY
+            and (key not in finished or store.record(key).status in (*RETRIED, "skipped"))
+        ]
 
     def check(self) -> None:
         """Find what would stop a cell, before compute is spent: empty splits, batches larger than the data, ...
@@ -91,19 +109,21 @@ def make_plan(workspace: Workspace) -> Plan:
     sweep = workspace.sweep
     with _located(sweep, "connector.loss"):
         LOSSES.get(sweep.connector.loss, sweep.root)
-    entries = {label: _entry(sweep, label, config) for label, config in sweep.methods.items()}
+    entries = {label: _entry(sweep, label, config, len(workspace.pairs)) for label, config in sweep.methods.items()}
     ordered = sorted(entries.values(), key=lambda entry: entry.method.kind == "per_pair")
     cells = tuple(
         PlannedCell(
-            key=_key(workspace, entry, pairs, seed),
+            key=_key(workspace, entry, pairs, seed, rung),
             label=entry.label,
             seed=seed,
             pairs=list(pairs),
             cpus=entry.config.resources.cpu,
             gpus=entry.config.resources.gpu,
+            rung=rung,
         )
         for entry in ordered
         for seed in sweep.seeds
+        for rung in (range(len(entry.rungs)) if entry.rungs else (None,))
         for pairs in _groups(entry.method, workspace.pairs)
     )
     _refuse_namesakes(sweep, entries, cells)
@@ -128,7 +148,7 @@ def _groups(method: Method, pairs: tuple[Pair, ...]) -> list[tuple[Pair, ...]]:
     return [(pair,) for pair in pairs] if method.kind == "per_pair" else [tuple(sorted(pairs))]
 
 
-def _entry(sweep: Sweep, label: str, config: MethodConfig) -> Entry:
+def _entry(sweep: Sweep, label: str, config: MethodConfig, pairs: int) -> Entry:
     with _located(sweep, f"methods.{label}"):
         cls = METHODS.get(config.method, sweep.root)
         if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
@@ -139,8 +159,10 @@ def _entry(sweep: Sweep, label: str, config: MethodConfig) -> Entry:
         if len(config.budget) > 1:
             raise HarnessError(f"two budgets: {', '.join(config.budget)}", fix="give one of them")
         if not config.budget and takes_budget(method):
-            raise HarnessError("has no budget", fix="give epochs, updates_per_pair or flops")
-    return Entry(label, method, Budget(**(dict(config.budget) or {"epochs": 1})), config)
+            raise HarnessError("has no budget", fix="give epochs, updates_per_pair, flops or seconds")
+        budget = Budget(**(dict(config.budget) or {"epochs": 1}))
+        rungs = tuple(method.rungs(pairs, budget)) if isinstance(method, Policy) else ()
+    return Entry(label, method, budget, config, rungs)
 
 
 @contextmanager
@@ -160,6 +182,11 @@ def _estimate(
         return estimate_of(entry.method, workspace.sizes(pairs), entry.budget, convention)
 
 
+def _estimate_rungs(workspace: Workspace, entry: Entry) -> Estimate | None:
+    own: Any = getattr(entry.method, "estimate_rungs", None)
+    return own([workspace.sizes((pair,)) for pair in workspace.pairs], entry.budget) if own else None
+
+
 def method_name(config: MethodConfig) -> str:
     """The method's name without the folder of a plug-in file."""
     return _without_folder(config.method)
@@ -169,7 +196,7 @@ def _without_folder(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int) -> str:
+def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int, rung: int | None) -> str:
     """sha256 over canonical JSON of what changes the cell's numbers, and of nothing that does not."""
     sweep = workspace.sweep
     images, texts = dict.fromkeys(i for i, _ in pairs), dict.fromkeys(t for _, t in pairs)
@@ -188,6 +215,8 @@ def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int)
     if getattr(entry.method, "reads_params", False):
         sizes = workspace.sizes(pairs)
         content["params"] = [dict(sizes.image_params), dict(sizes.text_params)]
+    if rung is not None:
+        content["rung"] = [value for value in vars(entry.rungs[rung]).values() if value is not None]
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -300,11 +329,9 @@ def estimates(plan: Plan) -> dict[str, MethodEstimate]:
     for label, entry in plan.entries.items():
         cells = [cell for cell in plan.cells if cell.label == label]
         done = sum(cell.key in finished for cell in cells)
-        groups = _groups(entry.method, plan.workspace.pairs)
-        ours = _known([_estimate(plan.workspace, entry, pairs) for pairs in groups])
-        shown = (
-            ours if convention == "ours" else _known([_estimate(plan.workspace, entry, p, convention) for p in groups])
-        )
+        groups = [plan.workspace.pairs] if entry.rungs else _groups(entry.method, plan.workspace.pairs)
+        ours = _counts(plan.workspace, entry, groups, "ours")
+        shown = ours if convention == "ours" else _counts(plan.workspace, entry, groups, convention)
         if ours is None or shown is None:
             found[label] = MethodEstimate(len(cells), done, None, None, None, None)
             continue
@@ -321,7 +348,14 @@ def estimates(plan: Plan) -> dict[str, MethodEstimate]:
     return found
 
 
-def _known(counts: list[Estimate | None]) -> list[Estimate] | None:
+def _counts(
+    workspace: Workspace, entry: Entry, groups: list[tuple[Pair, ...]], convention: Convention
+) -> list[Estimate] | None:
+    """Of each group of pairs; None if the method cannot tell one of them."""
+    if entry.rungs:
+        counts = [_estimate_rungs(workspace, entry)]
+    else:
+        counts = [_estimate(workspace, entry, pairs, convention) for pairs in groups]
     known = [count for count in counts if count is not None]
     return known if len(known) == len(counts) else None
 

@@ -33,7 +33,8 @@ PHASES = ("connector", "logits", "hypernet", "solve", "score", "optimizer", "eva
 SHARED_PHASES = ("encode", "runner_eval")
 """Phases that every method shares; they stand beside the total."""
 
-Status = Literal["done", "failed", "diverged", "timeout"]
+Status = Literal["done", "failed", "diverged", "timeout", "skipped"]
+"""``skipped``: a policy stopped the pair at an earlier rung; nothing was run and nothing is missing."""
 
 
 class Record(BaseModel):
@@ -163,7 +164,7 @@ class CellRecord(Record):
 
 
 class PlannedCell(Record):
-    """One schedulable unit of work of the plan."""
+    """One schedulable unit of work of the plan. ``rung``: of a method that stops trailing pairs, from 0; else None."""
 
     key: str
     label: str
@@ -171,6 +172,7 @@ class PlannedCell(Record):
     pairs: list[tuple[str, str]]
     cpus: float
     gpus: float
+    rung: int | None = None
 
 
 class PlannedMethod(Record):
@@ -274,6 +276,10 @@ class RunStore:
         """Where a finished cell's connectors lie."""
         return self.path / "connectors" / f"{key}.safetensors"
 
+    def state_path(self, key: str) -> Path:
+        """Where a rung cell's training state lies until the pair's next rung has run or is skipped."""
+        return self.path / "connectors" / f"{key}.state.safetensors"
+
     def manifest(self) -> Manifest:
         """Read the plan.
 
@@ -327,7 +333,11 @@ class RunStore:
             raise HarnessError(f"cannot be read: {error}", where=str(path), fix=fix) from error
 
     def write_cell(
-        self, record: CellRecord, ranks: Mapping[str, np.ndarray] | None = None, connectors: bytes | None = None
+        self,
+        record: CellRecord,
+        ranks: Mapping[str, np.ndarray] | None = None,
+        connectors: bytes | None = None,
+        state: bytes | None = None,
     ) -> None:
         """Write a finished cell: its arrays first, its record last, each atomically.
 
@@ -335,7 +345,10 @@ class RunStore:
             record: The cell.
             ranks: Arrays as ``ranks`` returns them.
             connectors: A serialised safetensors file.
+            state: Another one: what the pair's next rung resumes from.
         """
+        if state is not None:
+            write_atomic(self.state_path(record.key), state)
         if connectors is not None:
             write_atomic(self.connectors_path(record.key), connectors)
         if ranks:
@@ -346,7 +359,7 @@ class RunStore:
 
     def drop_cell(self, key: str) -> None:
         """Forget a cell, so that it is run again."""
-        for path in (self.cell_path(key), self.ranks_path(key), self.connectors_path(key)):
+        for path in (self.cell_path(key), self.ranks_path(key), self.connectors_path(key), self.state_path(key)):
             path.unlink(missing_ok=True)
 
 

@@ -1,10 +1,11 @@
 """The gradient-descent loop that ape, hyma and their variants share: one recipe, counted and recorded the same way."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.collapse import collapsed
 from harness.connectors import Layers, connect, finite, frozen
-from harness.errors import Diverged
+from harness.errors import Diverged, HarnessError
 from harness.flops import adamw_step, connector_step, counted, logits_step
 from harness.method import Batch, Budget, Checkpoint, Estimate, Fit, Pair, Problem, Progress, Sizes
 
@@ -36,7 +37,8 @@ class Recipe:
         weight_decay: AdamW's.
         clip: Largest global gradient norm; None: no clipping.
         logit_scale: ``learned`` (from 1/0.07, at most 100; CLIP), or a fixed value.
-        precision: ``fp32``, or autocast to ``bf16`` or ``fp16`` (which has no loss scaling).
+        precision: ``fp32``, autocast to ``bf16`` or ``fp16`` (which has no loss scaling), or ``fp64`` (slow; to tell
+            rounding from a difference).
     """
 
     batch_size: Annotated[int, Field(gt=1)] = 128
@@ -47,15 +49,25 @@ class Recipe:
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Positive | None = 1.0
     logit_scale: Literal["learned"] | Positive = "learned"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
 
-    def rate(self, progress: float) -> float:
-        """Learning rate at this share of the training, 0 to 1."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """What parameters, normalisation and softmax are computed in; autocast only touches matrix products."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Context of a step's matrix products."""
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(device.type, dtype=dtype, enabled=self.precision in ("bf16", "fp16"))
+
+    def rate(self, progress: float, peak: float) -> float:
+        """Learning rate at this share of the training, 0 to 1, of parameters with this peak rate (``lr``, mostly)."""
         if progress < self.warmup:
-            return self.lr * progress / self.warmup
+            return peak * progress / self.warmup
         if self.schedule == "constant":
-            return self.lr
-        return self.lr * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+            return peak
+        return peak * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
 
 
 class LogitScales(nn.Module):
@@ -65,24 +77,33 @@ class LogitScales(nn.Module):
         pairs: The pairs.
         value: ``learned`` or the fixed value.
         device: Where the parameter lies.
+        dtype: Of the parameter.
     """
 
-    def __init__(self, pairs: Sequence[Pair], value: float | str, device: torch.device) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], value: float | str, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self._row = {pair: row for row, pair in enumerate(pairs)}
         learned = value == "learned"
         start = math.log(1 / 0.07) if learned else math.log(float(value))
-        self.log_scale = nn.Parameter(torch.full((len(pairs),), start, device=device), requires_grad=learned)
+        self.log_scale = nn.Parameter(
+            torch.full((len(pairs),), start, device=device, dtype=dtype), requires_grad=learned
+        )
+
+    @property
+    def values(self) -> Tensor:
+        """``[pairs]`` scales; learned ones are capped at 100 (CLIP)."""
+        return (self.log_scale.clamp(max=math.log(100)) if self.log_scale.requires_grad else self.log_scale).exp()
 
     def forward(self, pair: Pair) -> Tensor:
-        """The pair's scale; a learned one is capped at 100 (CLIP)."""
-        log_scale = self.log_scale[self._row[pair]]
-        return (log_scale.clamp(max=math.log(100)) if self.log_scale.requires_grad else log_scale).exp()
+        """The pair's scale."""
+        return self.values[self._row[pair]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trainee:
-    """What a method lets ``train`` train.
+    """What a method lets ``train`` train. A subclass may compute the same step in another way.
 
     Attributes:
         parameters: Everything the optimiser updates.
@@ -98,7 +119,7 @@ class Trainee:
 
     parameters: Sequence[Tensor]
     generate: Callable[[Sequence[Pair]], Mapping[Pair, Layers]]
-    scales: LogitScales
+    scales: nn.Module
     pair_sampler: Iterable[Sequence[Pair]]
     pairs_per_step: int
     hypernet_step: float = 0.0
@@ -109,6 +130,27 @@ class Trainee:
     def trained(self) -> list[Tensor]:
         """Parameters that receive gradients, logit scales included."""
         return [p for p in (*self.parameters, *self.scales.parameters()) if p.requires_grad]
+
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """The optimiser's parameter groups, each with the ``lr`` at its peak."""
+        return [{"params": self.trained, "lr": recipe.lr}]
+
+    def backward(self, problem: Problem, recipe: Recipe, pairs: Sequence[Pair], batch: Batch) -> None:
+        """Forward and backward of the mean loss over the step's pairs."""
+        with recipe.autocast(problem.device):
+            by_batch = self.generate_from_batch
+            made = self.generate(pairs) if by_batch is None else by_batch(pairs, batch)
+            losses = []
+            for pair in pairs:
+                source, target = (side.to(recipe.dtype) for side in problem.sides(pair, batch))
+                # Back from bf16, so that normalisation and softmax keep their precision under autocast.
+                mapped = connect(made[pair], source).to(recipe.dtype)
+                losses.append(problem.loss(mapped, target, self.scales(pair)))
+            torch.stack(losses).mean().backward()
+
+    def clip(self, limit: float) -> Tensor:
+        """Scale gradients down to at most this norm; returns the norm (or norms) that they had."""
+        return nn.utils.clip_grad_norm_(self.trained, limit)
 
 
 def batched(pairs: Sequence[Pair], size: int) -> list[Sequence[Pair]]:
@@ -124,6 +166,12 @@ def checkpoint_steps(steps: int, steps_per_epoch: int) -> list[int]:
         ends.add(epoch * steps_per_epoch)
         epoch *= 2
     return sorted(ends)
+
+
+def is_checkpoint(step: int, steps_per_epoch: int) -> bool:
+    """Whether an epoch 1, 2, 4, 8, ... ends with this step."""
+    epoch, rest = divmod(step, steps_per_epoch)
+    return rest == 0 and epoch.bit_count() == 1
 
 
 def step_flops(sizes: Sizes, pairs: Sequence[Pair], batch_size: int) -> dict[str, float]:
@@ -167,6 +215,60 @@ def estimate_training(
     )
 
 
+UNREPRODUCIBLE = "stopped by the clock: another machine, or a busier one, would have made other numbers"
+"""Warning of every Fit under a budget of seconds."""
+
+
+class Horizon:
+    """How much of a budget is spent, in steps where their number is known, else by the clock.
+
+    Args:
+        seconds: The budget, when it is one of seconds. The clock starts here.
+        steps: Steps of the whole budget, when they are known.
+    """
+
+    def __init__(self, seconds: float | None, steps: int | None) -> None:
+        self.seconds, self.steps = seconds, steps
+        self.start = time.perf_counter()
+
+    def share(self, step: int) -> float:
+        """Share of the budget that is spent in the middle of this step (by the clock: now), 0 to 1."""
+        if self.steps is not None:
+            return (step - 0.5) / self.steps
+        return min(1.0, (time.perf_counter() - self.start) / (self.seconds or 1.0))
+
+    def over(self) -> bool:
+        """Whether the seconds are spent."""
+        return self.seconds is not None and time.perf_counter() - self.start >= self.seconds
+
+    def expected(self, step: int) -> int:
+        """Steps that the seconds will suffice for at the pace of the first ``step``."""
+        return max(step, round(step / max(self.share(step), 1e-9)))
+
+
+def saved(step: int, trained: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What a later rung needs to go on exactly: parameters, both moments and the steps done."""
+    state = {"step": torch.tensor(step)}
+    for number, parameter in enumerate(trained):
+        state[f"parameter.{number}"] = parameter.detach().cpu().contiguous()
+        for name, value in optimizer.state[parameter].items():
+            state[f"{name}.{number}"] = value.detach().cpu().contiguous()
+    return state
+
+
+def restore(state: Mapping[str, Tensor], trained: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> int:
+    """The inverse of ``saved``; returns the steps done."""
+    for number, parameter in enumerate(trained):
+        with torch.no_grad():
+            parameter.copy_(state[f"parameter.{number}"])
+        own = [name for name in state if name.endswith(f".{number}") and not name.startswith("parameter.")]
+        # A fused AdamW keeps its count of steps beside the parameter, like the moments.
+        optimizer.state[parameter] = {
+            name.rpartition(".")[0]: state[name].to(parameter.device, copy=True) for name in own
+        }
+    return int(state["step"])
+
+
 @dataclass
 class _Counter:
     """FLOPs of a step, counted once for each combination of shapes."""
@@ -191,61 +293,65 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
     """AdamW on the mean loss of each step's pairs, scored on validation data at geometric checkpoints.
 
     A gradient or weight that is not finite ends the training, and connectors that are at chance after it have
-    collapsed: the Fit then carries ``diverged``.
+    collapsed: the Fit then carries ``diverged``. Under ``problem.rung`` training goes on where the rung before left off
+    and stops at this rung's budget, with the batches and the learning rates that an uninterrupted training of the whole
+    budget has at the same steps.
 
     Returns:
         The Fit, with the connectors and scores of the last checkpoint.
     """
-    sizes, ledger, trained = problem.sizes, problem.ledger, trainee.trained
+    sizes, ledger, trained, rung = problem.sizes, problem.ledger, trainee.trained, problem.rung
     n_params = sum(p.numel() for p in trained)
     share = trainee.pairs_per_step / len(sizes.pairs)
     per_epoch = sizes.steps_per_epoch(recipe.batch_size)
-    steps = round(
-        estimate_training(
+
+    def steps_of(limit: Budget) -> int:
+        spent = estimate_training(
             sizes,
-            budget,
+            limit,
             recipe,
             pairs_per_step=trainee.pairs_per_step,
             trained_params=n_params,
             hypernet_step=trainee.hypernet_step,
-        ).updates_per_pair
-        / share
-    )
-    checkpoints = set(checkpoint_steps(steps, per_epoch))
+        )
+        return round(spent.updates_per_pair / share)
+
+    horizon = Horizon(budget.seconds, None if budget.seconds is not None else steps_of(budget))
+    last = min(steps_of(rung.budget), horizon.steps or 1) if rung else horizon.steps
     optimizer = torch.optim.AdamW(
-        trained, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+        trainee.groups(recipe), betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
     )
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    done_before = restore(rung.state, trained, optimizer) if rung and rung.state else 0
+    if last is not None and done_before >= last:
+        raise HarnessError(f"a rung that ends at step {last} adds nothing to the one before", fix="raise the budget")
     counter = _Counter(sizes, recipe.batch_size)
     curve: list[Checkpoint] = []
     connectors: dict[Pair, Layers] = {}
     diverged: Diverged | None = None
-    warnings: tuple[str, ...] = ()
-    start = time.perf_counter()
+    warnings: tuple[str, ...] = (UNREPRODUCIBLE,) if budget.seconds is not None else ()
+    batches = problem.train.batches(recipe.batch_size, seed, shuffle=trainee.shuffle)
+    samples = zip(trainee.pair_sampler, batches, strict=False)
 
-    for step, (pairs, batch) in enumerate(
-        zip(
-            trainee.pair_sampler,
-            problem.train.batches(recipe.batch_size, seed, shuffle=trainee.shuffle),
-            strict=False,
-        ),
-        start=1,
-    ):
+    for step, (pairs, batch) in enumerate(itertools.islice(samples, done_before, None), start=done_before + 1):
         with ledger.section("train"):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate((step - 0.5) / steps)
+            share_spent = horizon.share(step)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = recipe.rate(share_spent, peak)
             optimizer.zero_grad(set_to_none=True)
-            booked = counter.run(pairs, lambda p=pairs, b=batch: _backward(problem, recipe, trainee, p, b))
+            booked = counter.run(pairs, lambda p=pairs, b=batch: trainee.backward(problem, recipe, p, b))
             for phase, flops in (booked | {"optimizer": adamw_step(n_params)}).items():
                 ledger.add(phase, flops)
-            norm = nn.utils.clip_grad_norm_(trained, recipe.clip if recipe.clip else math.inf)
+            norms = trainee.clip(recipe.clip if recipe.clip else math.inf)
             ledger.updates += len(pairs)
             ledger.samples += len(pairs) * recipe.batch_size
-            if not torch.isfinite(norm):
-                diverged = Diverged(step, f"gradient norm is {norm.item()}")
+            if not torch.isfinite(norms).all():
+                diverged = Diverged(step, f"gradient norm is {norms[~torch.isfinite(norms)].flatten()[0].item()}")
                 break
             optimizer.step()
-        progress(step, steps)
-        if step in checkpoints:
+        progress(step, last or horizon.expected(step))
+        ended = step == last or horizon.over()
+        if ended or (not rung and is_checkpoint(step, per_epoch)):
             with torch.no_grad():
                 connectors = {
                     pair: frozen(layers)
@@ -263,16 +369,17 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
                     updates_per_pair=step * share,
                     samples_per_pair=step * share * recipe.batch_size,
                     flops=ledger.total,
-                    seconds=time.perf_counter() - start,
+                    seconds=time.perf_counter() - horizon.start,
                     scores=scores,
                 )
             )
-        if step == steps:
-            reason, warnings = collapsed(problem, curve[-1].scores, connectors, batch, step * share)
-            diverged = Diverged(step, reason) if reason else None
+        if ended:
+            if not rung or step == horizon.steps:
+                reason, notes = collapsed(problem, curve[-1].scores, connectors, batch, step * share)
+                diverged, warnings = Diverged(step, reason) if reason else None, (*warnings, *notes)
             break
 
-    done = ledger.updates / len(sizes.pairs)
+    done = done_before * share + ledger.updates / len(sizes.pairs)
     return Fit(
         scores=curve[-1].scores if curve else {},
         connectors=connectors or None,
@@ -285,19 +392,5 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
         trained_params=n_params,
         diverged=diverged,
         warnings=warnings,
+        state=saved(last or 0, trained, optimizer) if rung and last != horizon.steps and not diverged else None,
     )
-
-
-def _backward(problem: Problem, recipe: Recipe, trainee: Trainee, pairs: Sequence[Pair], batch: Batch) -> None:
-    """Forward and backward of the mean loss over the step's pairs."""
-    dtype = torch.float16 if recipe.precision == "fp16" else torch.bfloat16
-    with torch.autocast(problem.device.type, dtype=dtype, enabled=recipe.precision != "fp32"):
-        by_batch = trainee.generate_from_batch
-        made = trainee.generate(pairs) if by_batch is None else by_batch(pairs, batch)
-        losses = []
-        for pair in pairs:
-            source, target = problem.sides(pair, batch)
-            # float32 again, so that normalisation and softmax keep their precision under autocast.
-            mapped = connect(made[pair], source).float()
-            losses.append(problem.loss(mapped, target, trainee.scales(pair)))
-        torch.stack(losses).mean().backward()

@@ -220,7 +220,7 @@ def _problems(run: RunData) -> list[Problem]:
             record = data.records.get(cell.key)
             if record is None:
                 found.append(Problem(data.label, cell.seed, cell.pairs, "missing", "not run yet"))
-            elif record.status != "done":
+            elif record.status not in ("done", "skipped"):
                 step = "" if record.diverged_step is None else f" (step {record.diverged_step})"
                 reason = (record.error or "no reason recorded") + step
                 found.append(Problem(data.label, cell.seed, cell.pairs, record.status, reason))

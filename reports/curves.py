@@ -55,16 +55,23 @@ class Curve:
         self._higher = data.score_higher
         self._pairs = {pair: number for number, pair in enumerate(run.manifest.pairs)}
         self._tables = [_table(record) for record in self.records]
+        self.stops_pairs = data.rungs is not None
+        self._ranking = data.ranking[list(run.manifest.seeds).index(seed)] if self.stops_pairs else None
 
     @property
     def reach(self) -> float:
-        """Updates per pair that every finished cell reached; 0 when there is none."""
+        """Updates per pair that every finished cell reached; 0 when there is none.
+
+        The most updates of any pair where trailing ones are stopped: such a method has one point, its end.
+        """
         ends = [t[-1, 0] for t, r in zip(self._tables, self.records, strict=True) if r.status == "done"]
-        return float(min(ends, default=0.0))
+        return float((max if self.stops_pairs else min)(ends, default=0.0))
 
     def checkpoints(self) -> list[float]:
         """Updates per pair at which scores were recorded, in order, up to the reach."""
         values: list[float] = []
+        if self.stops_pairs:
+            return values
         for value in sorted({float(v) for table in self._tables for v in table[1:, 0]}):
             within = value <= self.reach * (1 + _SAME)
             if within and (not values or value - values[-1] > _SAME * max(value, 1.0)):
@@ -94,7 +101,7 @@ class Curve:
             float(epoch),
             float(totals[0] + sum(self._spent)),
             float(totals[1]),
-            oriented(scores, higher_is_better=self._higher),
+            oriented(scores, higher_is_better=self._higher) if self._ranking is None else self._ranking,
         )
 
     def points(self) -> list[Point]:

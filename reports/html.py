@@ -17,6 +17,7 @@ from reports.tables import (
     VIEW_TEXT,
     TextTable,
     cost_table,
+    frontier_table,
     level_table,
     pareto_table,
     rank_table,
@@ -31,6 +32,9 @@ CAPTIONS = {
     "validation data. Grey: no result.",
     "ranks": "Place of every pair by each method's mean validation score against its place by the reference's mean "
     "test score. On the diagonal both agree.",
+    "frontier": "Every method at every budget, as run, mean over seeds. The line joins what nothing else beats: grey "
+    "entries cost at least as much as another one that is at least as good. The reference's own point is "
+    "leave-one-seed-out.",
     "curves": "Left: validation score, mean over pairs. Right: Spearman correlation of the validation ranking at that "
     "point with the reference's test scores at its full budget. Small numbers are epochs.",
     "costs": "Cost per seed, as run. Stacked by phase.",
@@ -114,6 +118,7 @@ def _content(analysis: Analysis) -> dict[str, object]:
         if analysis.reference is not None and len(analysis.methods) > 1
         else [],
         "cost_table": cost_table(analysis),
+        "frontier_table": frontier_table(analysis),
         "search": search_needed(analysis) if analysis.reference is not None else "",
         "problems": TextTable(
             ["method", "seed", "status", "pairs", "reason"],

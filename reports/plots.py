@@ -23,11 +23,10 @@ from reports import names
 from reports.analysis import Analysis, MethodResult
 from reports.compare import seed_mean
 from reports.curves import Point, curves_of, mean_point, ranked
+from reports.frontier_plot import frontier
+from reports.palette import HATCHES, MARKERS, OKABE_ITO
 from reports.ranking import oriented, places
 
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
-HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++")
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -49,7 +48,7 @@ def write_plots(analysis: Analysis, folder: Path) -> dict[str, list[Path]]:
     Returns:
         Figure name -> its PNG and PDF.
     """
-    drawings = {"heatmaps": heatmaps, "ranks": ranks, "curves": curves, "costs": costs}
+    drawings = {"heatmaps": heatmaps, "ranks": ranks, "frontier": frontier, "curves": curves, "costs": costs}
     written: dict[str, list[Path]] = {}
     with mpl.rc_context(STYLE):
         for name, draw in drawings.items():

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 from harness.errors import HarnessError
-from harness.store import CellRecord, Manifest, PlannedCell, PlannedMethod, RunStore
+from harness.store import CellRecord, LedgerRecord, Manifest, PlannedCell, PlannedMethod, RunStore
 from reports.ranking import oriented
 
 
@@ -26,6 +26,7 @@ class MethodData:
             that ran and has no number is ranked last; one that did not run (failed, timed out, missing) is left out.
         score_higher: Whether a larger ``scores`` is better.
         metric_higher: Whether a larger ``test`` is better.
+        rungs: ``[seeds, pairs]`` the rung that each pair reached, for a method that stops trailing pairs; else None.
     """
 
     label: str
@@ -37,11 +38,19 @@ class MethodData:
     ran: Bool[np.ndarray, "seeds pairs"]
     score_higher: bool
     metric_higher: bool
+    rungs: Integer[np.ndarray, "seeds pairs"] | None = None
 
     @property
     def ranking(self) -> Float[np.ndarray, "seeds pairs"]:
-        """``scores``, larger is better."""
-        return oriented(self.scores, higher_is_better=self.score_higher)
+        """What orders the pairs, larger is better: ``scores``; with rungs the rung first, then the score there.
+
+        A score at a lower rung comes from less training and cannot be compared with one from a higher rung.
+        """
+        better = oriented(self.scores, higher_is_better=self.score_higher)
+        known = better[np.isfinite(better)]
+        if self.rungs is None or not len(known):
+            return better
+        return better + self.rungs * (1.0 + known.max() - known.min())
 
     @property
     def quality(self) -> Float[np.ndarray, "seeds pairs"]:
@@ -49,8 +58,14 @@ class MethodData:
         return oriented(self.test, higher_is_better=self.metric_higher)
 
     def of_seed(self, seed: int) -> list[CellRecord]:
-        """Finished cells of a seed, in plan order."""
-        return [record for record in self.records.values() if record.seed == seed]
+        """Finished cells of a seed, in plan order; a pair's rungs are one record: the last, with what all spent."""
+        own = [record for record in self.records.values() if record.seed == seed]
+        if self.rungs is None:
+            return own
+        by_pair: dict[tuple[tuple[str, str], ...], list[CellRecord]] = {}
+        for record in own:
+            by_pair.setdefault(tuple(record.pairs), []).append(record)
+        return [_joined(records) for records in by_pair.values()]
 
     def complete(self, seed: int) -> bool:
         """Whether every planned cell of the seed has a record, whatever its status."""
@@ -97,8 +112,12 @@ def load(store: RunStore) -> RunData:
 
 
 def _method(label: str, planned: PlannedMethod, manifest: Manifest, records: Mapping[str, CellRecord]) -> MethodData:
-    cells = [cell for cell in manifest.cells if cell.label == label]
+    planned_cells = [cell for cell in manifest.cells if cell.label == label]
+    skipped = {key for key, record in records.items() if record.status == "skipped"}
+    cells = [cell for cell in planned_cells if cell.key not in skipped]
     own = {cell.key: records[cell.key] for cell in cells if cell.key in records}
+    rung_of = {cell.key: cell.rung for cell in cells if cell.rung is not None}
+    rungs = np.zeros((len(manifest.seeds), len(manifest.pairs)), dtype=np.int64)
     shape = (len(manifest.seeds), len(manifest.pairs))
     scores, test, ran = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=bool)
     rows = {seed: number for number, seed in enumerate(manifest.seeds)}
@@ -110,14 +129,45 @@ def _method(label: str, planned: PlannedMethod, manifest: Manifest, records: Map
             continue
         if record.status == "diverged":
             ran[row, _places(record.pairs, columns)] = True
+            scores[row, _places(record.pairs, columns)] = np.nan
         for entry in record.metrics:
             column = columns.get((entry.image, entry.text))
             if column is not None:
                 ran[row, column] = True
+                rungs[row, column] = rung_of.get(record.key, 0)
                 scores[row, column] = _number(entry.score)
                 test[row, column] = _number(entry.test.get(selection.task, {}).get(selection.metric))
     score_higher = planned.kind == "score" or selection.higher_is_better
-    return MethodData(label, planned, cells, own, scores, test, ran, score_higher, selection.higher_is_better)
+    return MethodData(
+        label,
+        planned,
+        cells,
+        own,
+        scores,
+        test,
+        ran,
+        score_higher,
+        selection.higher_is_better,
+        rungs if rung_of else None,
+    )
+
+
+def _joined(records: list[CellRecord]) -> CellRecord:
+    """One pair's rungs, in order, as one record without a curve: checkpoints of pairs that stopped do not go on."""
+    last, ledgers = records[-1], [record.ledger for record in records]
+    ledger = LedgerRecord(
+        flops={
+            p: sum(one.flops.get(p, 0.0) for one in ledgers) for p in dict.fromkeys(p for o in ledgers for p in o.flops)
+        },
+        seconds={
+            s: sum(one.seconds.get(s, 0.0) for one in ledgers)
+            for s in dict.fromkeys(s for o in ledgers for s in o.seconds)
+        },
+        updates=sum(one.updates for one in ledgers),
+        samples=sum(one.samples for one in ledgers),
+    )
+    spent = {"wall_s": sum(r.wall_s for r in records), "device_s": sum(r.device_s for r in records)}
+    return last.model_copy(update={"ledger": ledger, "curve": [], **spent})
 
 
 def _places(pairs: Iterable[tuple[str, str]], columns: Mapping[tuple[str, str], int]) -> list[int]:

@@ -13,6 +13,7 @@ from reports.analysis import Analysis
 from reports.compare import compare, seed_mean
 from reports.constraints import levels, pareto
 from reports.costs import held
+from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
 from reports.ranking import pick, places
 from reports.schema import Budget, Views
 from reports.summary import SUMMARY_COLUMNS, summary_rows
@@ -138,6 +139,18 @@ def problems_frame(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
+def frontier_frame(analysis: Analysis) -> pd.DataFrame:
+    """One row per entry of the frontier, and in which panels nothing dominates it."""
+    entries = frontier_entries(analysis)
+    kept = {(cost, quality): undominated(entries, cost, quality) for cost in COSTS for quality in QUALITIES}
+    columns = ["method", "flops", "seconds", "spearman", "regret", "reference"]
+    rows = [[e.label, e.flops, e.seconds, e.spearman, e.regret, e.reference] for e in entries]
+    frame = pd.DataFrame(rows, columns=pd.Index(columns))
+    for (cost, quality), labels in kept.items():
+        frame[f"best_{quality}_for_{cost}"] = [e.label in labels for e in entries]
+    return frame
+
+
 def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
     """Write every table as CSV; returns their paths."""
     frames = {
@@ -146,7 +159,7 @@ def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
         "cost": cost_frame(analysis),
         "views": views_frame(analysis),
         "missing": problems_frame(analysis),
-    }
+    } | ({"frontier": frontier_frame(analysis)} if frontier_entries(analysis) else {})
     for name, frame in frames.items():
         write_atomic(folder / f"{name}.csv", frame.to_csv(index=False).encode())
     return [folder / f"{name}.csv" for name in frames]
@@ -220,6 +233,27 @@ def cost_table(analysis: Analysis) -> TextTable:
     ]
     headings = ["method", "total", *phases, "encode (shared)", "runner's evaluation (shared)", "wall", "device"]
     return TextTable([*headings, "trained parameters"], rows)
+
+
+def frontier_table(analysis: Analysis) -> TextTable | None:
+    """What nothing dominates, cheapest first; None when there are too few entries."""
+    entries = frontier_entries(analysis)
+    if not entries:
+        return None
+    kept = {(cost, quality): undominated(entries, cost, quality) for cost in COSTS for quality in QUALITIES}
+    rows = [
+        [
+            e.label + (" (reference)" if e.reference else ""),
+            names.flops(e.flops),
+            names.seconds(e.seconds),
+            names.number(e.spearman),
+            names.number(e.regret),
+            *("yes" if e.label in labels else "dominated" for labels in kept.values()),
+        ]
+        for e in sorted(entries, key=lambda e: e.flops)
+    ]
+    panels = [f"on the frontier: {quality} for {cost}" for cost, quality in kept]
+    return TextTable(["method", "FLOPs", "device time", "Spearman", "regret", *panels], rows)
 
 
 def top_table(analysis: Analysis, most: int = 10) -> TextTable | None:

@@ -104,6 +104,8 @@ def _at_same_updates(
             f"updates and samples per pair cannot both be equal: batch sizes {cost.batch_size} "
             f"against {reference.batch_size}"
         )
+    if any(curve.stops_pairs for side in (curves, ours) for curve in side.values()):
+        return "one side stops trailing pairs: its pairs have different numbers of updates"
     updates = min(curve.reach for side in (curves, ours) for curve in side.values())
     if updates <= 0:
         return "one side has no finished cell with updates"

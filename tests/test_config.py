@@ -1,11 +1,12 @@
 """The sweep file: what is read, and how mistakes in it are told."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
-from harness.config import load_sweep, place
+from harness.config import Sweep, load_sweep, place
 from harness.errors import HarnessError
 
 MINIMAL = """\
@@ -167,3 +168,42 @@ def test_place_names_the_line_of_the_deepest_field_there(temp_project) -> None:
     assert place(path, "image_encoders.1") == f"{path}:7: image_encoders.1"
     assert place(path, "nowhere") == f"{path}: nowhere"
     assert place(temp_project.folder / "none.yaml", "seeds") == "seeds"
+
+
+LADDER = "name: x\ndata: {kind: packaged}\nmethods:\n  ape: {method: ape, lr: 0.1, ladder: LADDER}\n"
+
+
+def _with_ladder(tmp_path: Path, ladder: str, *overrides: str) -> Sweep:
+    path = tmp_path / "s.yaml"
+    path.write_text(LADDER.replace("LADDER", ladder))
+    return load_sweep(path, overrides=overrides)
+
+
+def test_a_ladder_is_one_method_per_value(tmp_path: Path) -> None:
+    sweep = _with_ladder(tmp_path, "{epochs: [1, 2.5, 16]}", "reference=ape@16")
+    assert list(sweep.methods) == ["ape@1", "ape@2.5", "ape@16"]
+    assert [entry.budget for entry in sweep.methods.values()] == [{"epochs": 1}, {"epochs": 2.5}, {"epochs": 16}]
+    assert all(entry.method == "ape" and entry.config == {"lr": 0.1} for entry in sweep.methods.values())
+    # A manifest stores the sweep as it was resolved; a worker reads that again.
+    assert Sweep.model_validate(sweep.model_dump(mode="json")).methods == sweep.methods
+
+
+def test_a_ladder_can_be_of_seconds_and_overridden(tmp_path: Path) -> None:
+    sweep = _with_ladder(tmp_path, "{seconds: [1]}", "methods.ape.ladder.seconds=[3, 9]")
+    assert [entry.budget for entry in sweep.methods.values()] == [{"seconds": 3}, {"seconds": 9}]
+
+
+@pytest.mark.parametrize(
+    ("ladder", "message"),
+    [
+        ("{epochs: [1, 1]}", "a ladder's epochs must be a list of different numbers"),
+        ("{epochs: []}", "a ladder's epochs must be a list of different numbers"),
+        ("{epochs: 3}", "a ladder's epochs must be a list of different numbers"),
+        ("{epoch: [1]}", "a ladder is one of epochs, updates_per_pair, flops, seconds"),
+        ("[1, 2]", "a ladder is one of"),
+        ("{epochs: [1]}, epochs: 3", "give a ladder or epochs, not both"),
+    ],
+)
+def test_a_wrong_ladder_is_refused(tmp_path: Path, ladder: str, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        _with_ladder(tmp_path, ladder)

@@ -33,7 +33,10 @@ class BackendOptions:
 
 
 Backend: TypeAlias = Callable[[Plan, Sequence[PlannedCell], Listener, BackendOptions], None]
-"""Run these cells; every one leaves a record in ``plan.store``, whatever comes of it."""
+"""Run these cells, then wave by wave what ``harness.rungs.next_wave`` asks for after them, until it asks for nothing.
+
+Every cell leaves a record in ``plan.store``, whatever comes of it.
+"""
 
 BACKENDS: Registry[Backend] = Registry(
     "backend",

@@ -16,6 +16,7 @@ from typing import Any
 from harness.backends.base import BackendOptions, Listener
 from harness.errors import HarnessError
 from harness.plan import Plan, method_name
+from harness.rungs import next_wave
 from harness.store import CellRecord, LedgerRecord, PlannedCell
 
 # Read when ray is imported: quiet, no per-trial log files, and Ctrl-C is ours to handle.
@@ -38,27 +39,34 @@ WORKER_RETRIES = 1
 
 def run(plan: Plan, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions) -> None:
     """Run the cells on a Ray cluster, each with the CPUs and GPUs that its method asks for."""
-    scratch = plan.store.path / "tune"
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed sweep left
+    shutil.rmtree(plan.store.path / "tune", ignore_errors=True)  # what a killed sweep left
     with _cluster(options.address):
         _check_resources(cells)
-        by_key = {cell.key: cell for cell in cells}
-        tuner = tune.Tuner(
-            tune.with_resources(_trial, lambda config: _resources(by_key[config["key"]])),
-            param_space={"run": str(plan.store.path), "key": tune.grid_search([cell.key for cell in cells])},
-            tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id),
-            run_config=tune.RunConfig(
-                name="cells",
-                storage_path=str(scratch),
-                callbacks=[_Callback(plan, by_key, listener)],
-                failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
-                verbose=0,
-            ),
-        )
-        try:
-            tuner.fit()
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        while cells:
+            _wave(plan, cells, listener)
+            cells = next_wave(plan, cells)
+
+
+def _wave(plan: Plan, cells: Sequence[PlannedCell], listener: Listener) -> None:
+    """Run cells that need not wait for each other."""
+    scratch = plan.store.path / "tune"
+    by_key = {cell.key: cell for cell in cells}
+    tuner = tune.Tuner(
+        tune.with_resources(_trial, lambda config: _resources(by_key[config["key"]])),
+        param_space={"run": str(plan.store.path), "key": tune.grid_search([cell.key for cell in cells])},
+        tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id),
+        run_config=tune.RunConfig(
+            name="cells",
+            storage_path=str(scratch),
+            callbacks=[_Callback(plan, by_key, listener)],
+            failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _trial(config: dict[str, Any]) -> None:

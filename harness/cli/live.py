@@ -52,6 +52,8 @@ class LiveLine:
     def started(self, cell: PlannedCell) -> None:
         """A cell began to run."""
         self._running[cell.key] = cell
+        # Later rungs are decided on the way, so they were not counted at the start.
+        self._total = max(self._total, self.finished_now + len(self._running))
 
     def finished(self, record: CellRecord) -> None:
         """A cell's record is on disk."""

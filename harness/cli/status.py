@@ -38,7 +38,7 @@ def status(
 def _view(store: RunStore) -> tuple[Group, int]:
     manifest = store.manifest()
     records = store.records(manifest)
-    states = ("done", "failed", "diverged", "timeout", "missing")
+    states = ("done", "failed", "diverged", "timeout", "skipped", "missing")
     table = Table(title=f"{manifest.name}: {len(records)} of {len(manifest.cells)} cells", title_justify="left")
     for header in ("method", *states, "cell seconds"):
         table.add_column(header, justify="left" if header == "method" else "right")
@@ -50,6 +50,6 @@ def _view(store: RunStore) -> tuple[Group, int]:
     reasons = [
         f"{r.status}: {r.label} seed {r.seed} {' x '.join(r.pairs[0])}{' ...' if len(r.pairs) > 1 else ''}: {r.error}"
         for r in records.values()
-        if r.status != "done"
+        if r.status not in ("done", "skipped")
     ]
     return Group(table, *map(Text, reasons)), len(manifest.cells) - len(records)

@@ -38,6 +38,7 @@ def sweep(
         config = smoked(config)
     from harness.backends.base import BACKENDS, BackendOptions
     from harness.plan import make_manifest, make_plan
+    from harness.rungs import settle
     from harness.workspace import Workspace
 
     chosen = choose(methods, list(config.methods), "method")
@@ -52,8 +53,11 @@ def sweep(
     plan.store.write_manifest(manifest.model_copy(update={"elapsed_s": spent}))
     _warn_of_changed_sources(before, manifest)
 
-    todo = [cell for cell in plan.missing() if cell.label in chosen]
-    done_before = len(plan.cells) - len(plan.missing())
+    settle(plan)
+    missing = plan.missing()
+    todo = [cell for cell in missing if cell.label in chosen]
+    finished = plan.store.finished(cell.key for cell in plan.cells)
+    done_before = len(finished - {cell.key for cell in missing})
     bad: list[CellRecord] = []
     for cell in todo:
         plan.store.drop_cell(cell.key)  # what a failed attempt left must not be taken for the new one's

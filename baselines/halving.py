@@ -1,0 +1,92 @@
+"""Successive halving over pairs: train all a little, drop the trailing ones, train the rest further."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from baselines.ape import Ape
+from harness.errors import HarnessError
+from harness.method import Budget, Estimate, Pair, Sizes
+from harness.training import Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApeHalving(Ape):
+    """Synchronous successive halving (Jamieson and Talwalkar 2016), deterministic.
+
+    The budget is the largest rung's, per pair; a rung before has 1/eta of the next one's. After each rung the best
+    1/eta of its pairs (rounded down, at least one) go on, by validation score. A pair's rungs are one training that is
+    cut and resumed: the learning rate follows the whole budget's schedule, so the survivors end exactly as ``ape``
+    with this budget would have trained them, and all pairs of a rung are judged at the same rate.
+
+    Attributes:
+        eta: Share of the pairs that go on, inverted; and ratio of the rungs' budgets.
+        min_budget: Least budget of the first rung, in the budget's unit; None: as many rungs as end with one pair.
+    """
+
+    eta: Annotated[float, Field(ge=1.5)] = 3
+    min_budget: Positive | None = None
+
+    version: ClassVar[int] = 1
+
+    def rungs(self, pairs: int, budget: Budget) -> list[Budget]:
+        """Budgets at the end of each rung, counted from the start."""
+        (limit,) = (value for value in vars(budget).values() if value is not None)
+        if budget.seconds is not None:
+            raise HarnessError("halving cannot be budgeted in seconds", fix="give epochs, updates_per_pair or flops")
+        if self.min_budget is None:
+            downs = len(self._kept(pairs)) - 1
+        elif self.min_budget > limit:
+            raise HarnessError(f"min_budget {self.min_budget:g} is larger than the budget {limit:g}")
+        else:
+            # A hair of slack: 9 / 3^2 must count as 1.
+            downs = math.floor(math.log(limit / self.min_budget, self.eta) + 1e-9)
+        return [budget.scaled(self.eta**-down) for down in range(downs, -1, -1)]
+
+    def keep(self, rung: int, scores: Mapping[Pair, float], *, higher_is_better: bool) -> list[Pair]:
+        """The best 1/eta of a rung's pairs, ties in the order of their names."""
+        del rung
+        sign = 1.0 if higher_is_better else -1.0
+        known = sorted((pair for pair, score in scores.items() if math.isfinite(score)))
+        known.sort(key=lambda pair: -sign * scores[pair])
+        return known[: self._next(len(scores))]
+
+    def estimate_rungs(self, sizes: Sequence[Sizes], budget: Budget) -> Estimate:
+        """Expected spending of one seed if every pair is as likely to go on as any other.
+
+        Args:
+            sizes: Each pair's own problem.
+            budget: The last rung's.
+        """
+        shares = [kept / len(sizes) for kept in self._kept(len(sizes))]
+        rungs = self.rungs(len(sizes), budget)
+        flops: dict[str, float] = {}
+        updates, params = 0.0, 0
+        for own in sizes:
+            before: Mapping[str, float] = {}
+            before_updates = 0.0
+            for number, end in enumerate(rungs):
+                share = shares[min(number, len(shares) - 1)]
+                spent = self.estimate(own, end)
+                for phase, value in spent.flops.items():
+                    once = sum(own.score_flops(pair) for pair in own.pairs)
+                    flops[phase] = flops.get(phase, 0.0) + share * (
+                        once if phase == "eval" else value - before.get(phase, 0.0)
+                    )
+                updates += share * (spent.updates_per_pair - before_updates)
+                before, before_updates = spent.flops, spent.updates_per_pair
+            params += self.estimate(own, budget).trained_params
+        return Estimate(flops, updates / len(sizes), params)
+
+    def _next(self, pairs: int) -> int:
+        return max(1, math.floor(pairs / self.eta + 1e-9))
+
+    def _kept(self, pairs: int) -> list[int]:
+        """Pairs of each rung, down to one."""
+        counts = [pairs]
+        while counts[-1] > 1:
+            counts.append(self._next(counts[-1]))
+        return counts

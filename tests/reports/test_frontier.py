@@ -1,0 +1,91 @@
+"""The frontier: who dominates whom, against a brute-force definition and hand-worked cases, and what is written."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.store import RunStore
+from reports.analysis import analyse
+from reports.build import build_report
+from reports.frontier import COSTS, QUALITIES, Entry, frontier_entries, staircase, undominated
+
+GRID = [
+    Entry("cheap", 1.0, 9.0, 0.5, 0.2),
+    Entry("middle", 2.0, 4.0, 0.9, 0.1),
+    Entry("waste", 3.0, 5.0, 0.9, 0.1),  # as good as middle, dearer
+    Entry("dear", 8.0, 8.0, 0.95, 0.0),
+]
+
+
+def test_hand_worked_frontier() -> None:
+    assert undominated(GRID, "flops", "spearman") == {"cheap", "middle", "dear"}
+    assert undominated(GRID, "seconds", "spearman") == {"middle", "dear"}
+    assert undominated(GRID, "flops", "regret") == {"cheap", "middle", "dear"}
+    assert [e.label for e in staircase(GRID, "flops", "spearman")] == ["cheap", "middle", "dear"]
+
+
+def test_twins_dominate_neither_other_and_unknown_quality_is_left_out() -> None:
+    twins = [Entry("a", 1, 1, 0.5, None), Entry("b", 1, 1, 0.5, None), Entry("c", 1, 1, None, 0.0)]
+    assert undominated(twins, "flops", "spearman") == {"a", "b"}
+    assert undominated(twins, "flops", "regret") == {"c"}
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_along_the_staircase_more_cost_buys_more_quality(points: list[tuple[int, int]]) -> None:
+    entries = [Entry(str(n), cost, cost, quality / 5, None) for n, (cost, quality) in enumerate(points)]
+    stairs = staircase(entries, "flops", "spearman")
+    assert stairs
+    for one, other in itertools.pairwise(stairs):
+        assert (other.flops, other.spearman) == (one.flops, one.spearman) or (
+            other.flops > one.flops and (other.spearman or 0) > (one.spearman or 0)
+        )
+    best = max(e.spearman or 0 for e in entries)
+    assert max(e.spearman or 0 for e in stairs) == best
+
+
+def _ladder(maker: Any, folder: Path) -> RunStore:
+    rng = np.random.default_rng(0)
+    truth = np.linspace(0.2, 0.8, 6)
+    methods = {}
+    for epochs, noise in ((1, 0.3), (4, 0.1), (16, 0.01)):
+        val = truth + noise * rng.standard_normal((2, 6))
+        test = np.clip(truth + 0.01 * rng.standard_normal((2, 6)), 0, 1)
+        methods[f"ape@{epochs}"] = maker.Spec(val, test, flops=1e9 * epochs, wall_s=2.0 * epochs, updates=10 * epochs)
+    methods["dear"] = maker.Spec(rng.random((2, 6)), None, kind="score", flops=9e11, wall_s=900, updates=0)
+    methods["free"] = maker.Spec(rng.random((2, 6)), None, kind="score", flops=0.0, wall_s=0.001, updates=0)
+    return maker.run(folder / "ladder", methods, reference="ape@16")
+
+
+def test_report_of_a_ladder(maker: Any, tmp_path: Path) -> None:
+    paths = build_report(_ladder(maker, tmp_path).path)
+    assert {"frontier.png", "frontier.pdf"} <= {path.name for path in paths.plots}
+    frame = pd.read_csv(paths.folder / "tables" / "frontier.csv").set_index("method")
+    assert frame.loc["ape@4", "flops"] == pytest.approx(6 * 4e9)
+    assert frame.loc["ape@4", "seconds"] == pytest.approx(6 * 8.0)
+    assert not frame.loc["dear", [f"best_{quality}_for_{cost}" for quality in QUALITIES for cost in COSTS]].any()
+    best = frame[frame["spearman"] == frame["spearman"].max()].sort_values("flops")
+    assert best["best_spearman_for_flops"].tolist() == [True] + [False] * (len(best) - 1)
+    assert frame.loc["free", "best_spearman_for_flops"]  # the cheapest is never dominated
+    assert "The frontier" in paths.index.read_text(encoding="utf-8")
+    assert "plots/frontier.png" in paths.markdown.read_text(encoding="utf-8")
+
+
+def test_two_methods_are_no_frontier(maker: Any, tmp_path: Path) -> None:
+    methods = dict(list(maker.realistic(3, 2, 2).items())[:2])
+    paths = build_report(maker.run(tmp_path / "two", methods).path)
+    assert "frontier.png" not in {path.name for path in paths.plots}
+    assert not (paths.folder / "tables" / "frontier.csv").exists()
+    assert "The frontier" not in paths.index.read_text(encoding="utf-8")
+
+
+def test_an_unfinished_method_has_no_place(maker: Any, tmp_path: Path) -> None:
+    methods = maker.realistic(3, 2, 2)
+    methods["late"] = maker.Spec(np.full((2, 6), 0.5), status={(0, 0): "missing", (1, 1): "missing"})
+    analysis = analyse(maker.run(tmp_path / "gaps", methods))
+    assert [entry.label for entry in frontier_entries(analysis)] == ["ape", "hyma", "cka"]
