@@ -268,7 +268,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
                 )
             )
         if step == steps:
-            reason, warnings = collapsed(problem, curve[-1].scores, connectors, batch, step * share)
+            reason, warnings = collapsed(problem, curve[-1].scores, connectors, step * share)
             diverged = Diverged(step, reason) if reason else None
             break
 
