@@ -16,23 +16,25 @@ LEAST_UPDATES = 20
 DRAWS = 50
 """Random answers drawn to learn what chance gives."""
 
+ROWS = 2048
+"""Training images that a suspicious connector is tried on."""
+
 SPREADS = 2.0
 """Standard deviations around chance that still count as chance."""
 
 
 def collapsed(
-    problem: Problem, scores: Mapping[Pair, float], connectors: Mapping[Pair, Layers], batch: Batch, updates: float
+    problem: Problem, scores: Mapping[Pair, float], connectors: Mapping[Pair, Layers], updates: float
 ) -> tuple[str | None, tuple[str, ...]]:
     """Why a trained cell counts as collapsed (None: it does not), and warnings of single pairs that are.
 
-    The mean over the pairs must be at chance on validation data *and* on a batch that was trained on. The second is
-    what tells a collapse from an encoder that has little to say: its connector still fits its own batches.
+    The mean over the pairs must be at chance on validation data *and* on training data. The second is what tells a
+    collapse from an encoder that has little to say: its connector still fits what it was trained on, be it barely.
 
     Args:
         problem: The cell's problem.
         scores: Validation score of each pair.
         connectors: Connector of each pair, on the CPU.
-        batch: A training batch.
         updates: Updates each pair received (mean).
     """
     if problem.chance is None or updates < LEAST_UPDATES:
@@ -44,11 +46,13 @@ def collapsed(
     low = [pair for pair, score in scores.items() if sign * (score - limit) <= 0]
     mean = float(np.mean(list(scores.values())))
     whole = sign * (mean - limit) <= 0
+    rows = min(ROWS, len(problem.train.image_rows))
+    batch = next(problem.train.batches(rows, 0))
     beaten = {pair: _beaten(problem, pair, connectors[pair], batch) for pair in (scores if whole else low)}
-    # The mean of the uniform ranks of a batch's rows has variance 1 / (12 rows).
-    spread = SPREADS * math.sqrt(1 / (12 * len(batch.images)))
+    # The mean of the uniform ranks of these rows has variance 1 / (12 rows).
+    spread = SPREADS * math.sqrt(1 / (12 * rows))
     if whole and np.mean(list(beaten.values())) <= 0.5 + spread / math.sqrt(len(scores)):
-        return f"score {mean:.4g} is at chance ({draws.mean():.4g}), also on its own training batch", ()
+        return f"score {mean:.4g} is at chance ({draws.mean():.4g}), also on training data", ()
     gone = [pair for pair in low if beaten[pair] <= 0.5 + spread]
     if not gone:
         return None, ()

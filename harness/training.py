@@ -375,7 +375,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
             )
         if ended:
             if not rung or step == horizon.steps:
-                reason, notes = collapsed(problem, curve[-1].scores, connectors, batch, step * share)
+                reason, notes = collapsed(problem, curve[-1].scores, connectors, step * share)
                 diverged, warnings = Diverged(step, reason) if reason else None, (*warnings, *notes)
             break
 

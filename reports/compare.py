@@ -166,7 +166,7 @@ class _Side:
 def _sides(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[_Side | None]:
     sides: list[_Side | None] = []
     for row in range(len(scores)):
-        others = np.arange(len(scores)) != row if own else np.ones(len(scores), dtype=bool)
+        others = np.arange(len(scores)) != row if own else np.ones(len(truth.ran), dtype=bool)
         places = np.flatnonzero(ran[row] & truth.ran[others].any(axis=0))
         if len(places) < 2 or np.isnan(scores[row, places]).all():
             sides.append(None)
