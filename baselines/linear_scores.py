@@ -55,7 +55,7 @@ class Svcca(SampleScore[Float[Tensor, "rows kept"]]):
         variance: Keep no more than explain this share of the variance.
     """
 
-    components: Components = 64
+    components: Components = 32
     variance: Annotated[float, Field(gt=0, le=1)] = 0.99
 
     def view(self, x: Float[Tensor, "rows dim"], *, is_target: bool) -> Float[Tensor, "rows kept"]:

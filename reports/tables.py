@@ -192,7 +192,7 @@ def rank_table(analysis: Analysis) -> TextTable:
         )
     if analysis.truth is not None and np.isfinite(analysis.truth.mean).any():
         # No method can be this row: it ranks by the reference's own mean test scores.
-        mean = analysis.truth.mean[None]
+        mean = np.tile(analysis.truth.mean, (len(analysis.truth.scores), 1))
         best = compare(analysis.truth, mean, np.isfinite(mean), intervals=False)
         found = [names.number(e.value) for e in (best.spearman, best.ndcg, best.topk, best.regret, best.hit)]
         rho, ndcg, top, lost, hit = found

@@ -1,7 +1,7 @@
 """Closed forms against numpy's and scipy's own solutions, and against counted FLOPs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from harness.flops import counted
 from harness.method import Budget, Direction, Problem
 
 PAIR = ("i0", "t0")
-Maker = Views = Callable[..., Any]
+Maker: TypeAlias = Callable[..., Any]
+Views: TypeAlias = Callable[..., Any]
 
 
 def training_rows(problem: Problem, pair: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:

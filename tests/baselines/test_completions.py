@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import product
 from textwrap import dedent
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -29,7 +29,8 @@ from harness.errors import HarnessError
 from harness.method import Budget
 from reports.analysis import analyse
 
-Maker = Views = Callable[..., Any]
+Maker: TypeAlias = Callable[..., Any]
+Views: TypeAlias = Callable[..., Any]
 RECIPE = {"batch_size": 32, "lr": 1e-2}
 
 

@@ -1,7 +1,7 @@
 """Random, largest and unit1."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from baselines.heuristics import Largest, Random, Unit1
 from harness.errors import HarnessError
 from harness.method import Budget
 
-Maker = Views = Callable[..., Any]
+Maker: TypeAlias = Callable[..., Any]
+Views: TypeAlias = Callable[..., Any]
 
 
 def grid(views: Views, n: int = 40) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -1,7 +1,7 @@
 """Training-free scores: hand-worked cases, known identities, nulls, and counted FLOPs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from baselines.scores import SampleScore
 from harness.flops import counted
 from harness.method import Budget
 
-Maker = Views = Callable[..., Any]
+Maker: TypeAlias = Callable[..., Any]
+Views: TypeAlias = Callable[..., Any]
 ALL = [MutualKnn(k=3), Cka(), Cka(debiased=False), Cknna(k=3), Svcca(components=6), LogMe(components=4), HScore()]
 SYMMETRIC = [method for method in ALL if not isinstance(method, LogMe)]
 

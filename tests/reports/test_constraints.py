@@ -8,7 +8,7 @@ import pytest
 
 from harness.config import Constraints
 from harness.errors import HarnessError
-from harness.store import EncoderRecord, Manifest, RunStore, SelectionRecord
+from harness.store import EncoderRecord, Manifest, RunStore
 from reports.analysis import analyse
 from reports.constraints import TESTS, allowed_pairs, levels, pareto
 from reports.tables import level_table, pareto_table, rank_table
@@ -33,7 +33,7 @@ def with_facts(store: RunStore, **constraints: Any) -> Manifest:
         for e in old.text_encoders
     ]
     given = Constraints(**constraints).model_dump(exclude_none=True)
-    selection = SelectionRecord(**(old.selection.model_dump() | {"constraints": given}))
+    selection = old.selection.model_copy(update={"constraints": given})
     manifest = old.model_copy(update={"image_encoders": images, "text_encoders": texts, "selection": selection})
     store.write_manifest(manifest)
     return manifest
