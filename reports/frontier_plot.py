@@ -1,10 +1,10 @@
 """The frontier's figure: rank quality and regret against FLOPs and against device-seconds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
@@ -46,7 +46,7 @@ def frontier(analysis: Analysis) -> Figure | None:
             axis.axhline(chance, color="#555555", lw=1, ls=":", label="a random pick")
     for axis, cost in zip(axes[1], COSTS, strict=True):
         axis.set_xlabel("FLOPs per seed" if cost == "flops" else "device-seconds per seed, inside the cells")
-    handles: dict[str, Artist] = {}
+    handles: dict[str, Any] = {}
     for axis in axes.flat:
         handles |= {text: handle for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=6, frameon=False)
