@@ -166,14 +166,14 @@ def test_per_seed_cost_does_not_depend_on_the_number_of_seeds(world) -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("methods.ape.epochs=null", ":7: methods.ape: has no budget (give epochs, updates_per_pair or flops)"),
+        ("methods.ape.epochs=null", ":7: methods.ape: has no budget (give "),
         ("methods.ape.flops=1e9", ":7: methods.ape: two budgets: epochs, flops (give one of them)"),
         ("methods.ape.learning_rate=1", ":7: methods.ape: unknown key 'learning_rate'"),
         ("methods.ape.btch_size=1", ":7: methods.ape: unknown key 'btch_size' (did you mean 'batch_size'"),
         ("methods.ape.lr=fast", ":7: methods.ape.lr: Input should be a valid number"),
         ("methods.ape.warmup=1.5", ":7: methods.ape.warmup: Input should be less than 1"),
         ("methods.hyma.hidden=[]", ":8: methods.hyma: hidden must name at least one layer size"),
-        ("methods.ape.method=apee", ":7: methods.ape: unknown method 'apee' (did you mean 'ape'?)"),
+        ("methods.ape.method=apee", ":7: methods.ape: unknown method 'apee' (did you mean 'ape'"),
         ("methods.ape.method=math:pi", ":7: methods.ape: 'math:pi' is not a method (write a frozen dataclass)"),
         ("methods.ape.method=harness.method:Batch", ":7: methods.ape: unknown key 'batch_size' (known: captions"),
         ("methods.ape.method=harness.errors:Diverged", ":7: methods.ape: 'harness.errors:Diverged' is not a method"),

@@ -118,7 +118,9 @@ def test_features_see_only_means_and_pad_with_zeros() -> None:
     sizes = sizes_of([10, 30], [8])
     network = Hypernetwork(sizes, Architecture(conditioning="features", layer_dim=0), seed=0)
     mean = torch.randn(10)
-    padded = network.condition.linear.weight[:, :10] @ mean + network.condition.linear.bias
+    linear = network.condition.linear
+    assert isinstance(linear, torch.nn.Linear)
+    padded = linear.weight[:, :10] @ mean + linear.bias
     told = network.condition([("i0", "t0")], {"i0": mean, "t0": torch.zeros(8)})
     torch.testing.assert_close(told[0], padded)
 
