@@ -1,7 +1,7 @@
 """Has a training collapsed? A connector at chance, on validation data and on the data it was trained on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,18 +24,25 @@ SPREADS = 2.0
 
 
 def collapsed(
-    problem: Problem, scores: Mapping[Pair, float], connectors: Mapping[Pair, Layers], updates: float
+    problem: Problem,
+    scores: Mapping[Pair, float],
+    connectors: Mapping[Pair, Layers],
+    updates: float,
+    history: Sequence[float] = (),
 ) -> tuple[str | None, tuple[str, ...]]:
     """Why a trained cell counts as collapsed (None: it does not), and warnings of single pairs that are.
 
     The mean over the pairs must be at chance on validation data *and* on training data. The second is what tells a
     collapse from an encoder that has little to say: its connector still fits what it was trained on, be it barely.
+    Even so one pair alone may be that weak, so a cell of one pair has collapsed only if it was above chance before;
+    otherwise it keeps its score, with a warning.
 
     Args:
         problem: The cell's problem.
         scores: Validation score of each pair.
         connectors: Connector of each pair, on the CPU.
         updates: Updates each pair received (mean).
+        history: Mean score at the checkpoints before.
     """
     if problem.chance is None or updates < LEAST_UPDATES:
         return None, ()
@@ -51,7 +58,8 @@ def collapsed(
     beaten = {pair: _beaten(problem, pair, connectors[pair], batch) for pair in (scores if whole else low)}
     # The mean of the uniform ranks of these rows has variance 1 / (12 rows).
     spread = SPREADS * math.sqrt(1 / (12 * rows))
-    if whole and np.mean(list(beaten.values())) <= 0.5 + spread / math.sqrt(len(scores)):
+    fell = len(scores) > 1 or any(sign * (before - limit) > 0 for before in history)
+    if whole and fell and np.mean(list(beaten.values())) <= 0.5 + spread / math.sqrt(len(scores)):
         return f"score {mean:.4g} is at chance ({draws.mean():.4g}), also on training data", ()
     gone = [pair for pair in low if beaten[pair] <= 0.5 + spread]
     if not gone:

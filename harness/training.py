@@ -375,7 +375,8 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
             )
         if ended:
             if not rung or step == horizon.steps:
-                reason, notes = collapsed(problem, curve[-1].scores, connectors, step * share)
+                before = [sum(point.scores.values()) / len(point.scores) for point in curve[:-1]]
+                reason, notes = collapsed(problem, curve[-1].scores, connectors, step * share, before)
                 diverged, warnings = Diverged(step, reason) if reason else None, (*warnings, *notes)
             break
 

@@ -204,7 +204,7 @@ def test_a_failed_pair_ranks_last_and_may_come_back(temp_project: Any) -> None:
     assert first[0].key in {c.key for c in plan.missing()}, "the next sweep tries it again"
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_ray_runs_the_same_race(raced: "Plan", temp_project: Any) -> None:
     plan = prepared(temp_project)
     watcher = Watcher()

@@ -74,7 +74,7 @@ def test_no_group_is_cut(openmoji: PackagedDataset):
 def test_identity(openmoji: PackagedDataset):
     assert load_dataset({"kind": "packaged", "name": "openmoji"}).digest == openmoji.digest
     other = load_dataset({"kind": "packaged", "name": "openmoji", "split": {"seed": 1}})
-    assert other.digest != openmoji.digest
+    assert other.digest == openmoji.digest, "another split, the same pictures"
     assert not np.array_equal(other.index().splits["test"], openmoji.index().splits["test"])
     with pytest.raises(HarnessError, match="unknown packaged dataset 'openmojis' .did you mean 'openmoji'"):
         load_dataset({"kind": "packaged", "name": "openmojis"})

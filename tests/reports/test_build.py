@@ -44,7 +44,7 @@ def test_every_file_and_every_key(report: ReportPaths) -> None:
     paths = report
     assert paths.folder.parts[-2:] == ("finished", "report")
     assert {path.name for path in paths.plots} == {
-        f"{name}.{kind}" for name in ("heatmaps", "ranks", "curves", "costs") for kind in ("png", "pdf")
+        f"{name}.{kind}" for name in ("heatmaps", "ranks", "curves", "costs", "frontier") for kind in ("png", "pdf")
     }
     for path in (paths.index, paths.markdown, paths.summary, *paths.tables, *paths.plots):
         assert path.stat().st_size > 30
@@ -82,7 +82,7 @@ def test_the_page_stands_alone_and_says_what_it_must(report: ReportPaths) -> Non
     assert "<script" not in page
     assert "url(" not in page
     assert "@import" not in page
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 5
     answer = re.search(r'<p class="answer">(.*?)</p>', page, re.DOTALL)
     assert answer
     for part in (
@@ -118,7 +118,7 @@ def test_ids_and_reasons_are_escaped(maker: Any, tmp_path: Path) -> None:
 def test_two_reports_of_one_run_are_equal(report: ReportPaths, tmp_path: Path) -> None:
     first, second = report, build_report(report.folder.parent, tmp_path / "again")
     files = sorted(path for path in first.folder.rglob("*") if path.is_file())
-    assert len(files) == 16
+    assert len(files) == 19
     for one in files:
         assert one.read_bytes() == (second.folder / one.relative_to(first.folder)).read_bytes(), one.name
 
