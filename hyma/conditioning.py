@@ -1,5 +1,6 @@
 """What a hypernetwork is told of a pair: one small module for each way, found by name."""
 
+import abc
 import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -17,7 +18,7 @@ Means = Mapping[str, Tensor]
 """Encoder id -> mean embedding ``[dim]``, of a batch or of the training bank."""
 
 
-class Conditioning(nn.Module):
+class Conditioning(nn.Module, abc.ABC):
     """Base: pairs -> ``[pairs, dim]``.
 
     Attributes:
@@ -34,13 +35,13 @@ class Conditioning(nn.Module):
         super().__init__()
         self.dim = dim
 
+    @abc.abstractmethod
     def forward(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
         """The condition of each pair."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
         """Where the conditions of pairs that were not trained start."""
-        raise NotImplementedError
 
     def step_flops(self, pairs: int) -> float:
         """Closed form: matrix products for this many pairs, forward and backward."""

@@ -1,5 +1,6 @@
 """From a condition to the maximal weight and bias of a connector layer: one module for each way, found by name."""
 
+import abc
 import math
 from collections.abc import Sequence
 from typing import ClassVar
@@ -83,7 +84,7 @@ class Head(nn.Module):
         return linear_step(rows, self._features, self._size)
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, abc.ABC):
     """Base: conditions -> maximal weight and bias of one connector layer.
 
     Args:
@@ -105,13 +106,13 @@ class Decoder(nn.Module):
         super().__init__()
         self._scalings = tuple(scalings)
 
+    @abc.abstractmethod
     def forward(self, conditions: Float[Tensor, "pairs condition"], layer: int) -> Maximal:
         """``[pairs, max_out, max_in]`` weights and ``[pairs, max_out]`` biases of this layer, not yet scaled."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def step_flops(self, pairs: int) -> float:
         """Closed form: matrix products of all layers for this many pairs, forward and backward."""
-        raise NotImplementedError
 
     def condition_step_flops(self, pairs: int) -> float:
         """The same where only the conditions are trained: no gradient of the weights, one product of three less."""
