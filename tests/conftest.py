@@ -56,9 +56,10 @@ class Project:
         path.write_text(dedent(text), encoding="utf-8")
         return path
 
-    def harness(self, *args: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run ``harness ARGS`` in a process of its own and check its exit code."""
-        done = subprocess.run([*HARNESS, *args], cwd=self.folder, capture_output=True, text=True, timeout=240)
+    def harness(self, *args: str, code: int | None = 0, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run ``harness ARGS`` in a process of its own (of this interpreter) and check its exit code."""
+        command = [str(python or HARNESS[0]), *HARNESS[1:]]
+        done = subprocess.run([*command, *args], cwd=self.folder, capture_output=True, text=True, timeout=240)
         assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

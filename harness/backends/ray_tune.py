@@ -6,8 +6,10 @@ would run finished trials again. A worker writes its cell to the store itself.
 
 import logging
 import os
+import shlex
 import shutil
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -140,6 +142,9 @@ def _cluster(address: str | None) -> Iterator[None]:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         options |= {"include_dashboard": False, "address": "local"}
+        if " " in sys.executable:
+            # Ray starts workers through a shell without quoting the interpreter's path.
+            options |= {"runtime_env": {"py_executable": shlex.quote(sys.executable)}}
     else:
         _check_address(address)
         _use_token()

@@ -1,6 +1,7 @@
 """Ray Tune: the same cells as the serial backend's, equal number by number."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,14 @@ def cells(run: Path) -> dict[str, dict]:
 def test_two_workers_compute_what_one_process_computes_and_nothing_is_redone(
     world, finished_world, without_plots
 ) -> None:
-    """In its own process and from another folder, as a user would; without ``storage``, so below the current one."""
+    """In its own process and from another folder, as a user would; without ``storage``, so below the current one.
+
+    The interpreter's path has a space in it, which Ray by itself cannot start workers with.
+    """
     text = (world.folder / "world.yaml").read_text()
     world.write("sweeps/world.yaml", text.replace("storage: runs", ""))
-    done = world.harness("sweep", "sweeps/world.yaml")
+    (world.folder / "a venv").symlink_to(sys.prefix)
+    done = world.harness("sweep", "sweeps/world.yaml", python=world.folder / "a venv" / "bin" / "python")
     run = world.folder / "runs" / "world"
     assert "cells 14/14 done · 0 failed · 0 running" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
