@@ -99,14 +99,22 @@ def _method(analysis: Analysis, result: MethodResult) -> list[str]:
     view = analysis.summary.views.as_run.get(label)
     if view is not None and view.cost_ratio.flops is not None:
         out.append(
-            f"As run, the reference costs {names.times(view.cost_ratio.flops)} its FLOPs and "
-            f"{names.times(view.cost_ratio.wall)} its device time, with {budget_text(view.budget)} for {label} against "
-            f"{budget_text(view.reference_budget)} for {analysis.reference.data.label}."
+            f"As run, the reference costs {names.times(view.cost_ratio.flops)} the FLOPs and "
+            f"{names.times(view.cost_ratio.wall)} the device time of {label}: {budget_text(view.budget)} for {label} "
+            f"against {budget_text(view.reference_budget)} for {analysis.reference.data.label}."
         )
     updates = analysis.summary.views.matched_updates.get(label)
     if updates is not None and updates.cost_ratio.flops is not None:
         out.append(
             f"At matched updates ({budget_text(updates.budget)}) the ratio is {names.times(updates.cost_ratio.flops)}."
+        )
+    cut = analysis.cut_reference.get("matched_flops", {}).get(label)
+    flops = analysis.summary.views.matched_flops.get(label)
+    if cut is not None and flops is not None and flops.cost_ratio.flops is not None:
+        out.append(
+            f"At matched FLOPs ({budget_text(flops.reference_budget)} for {analysis.reference.data.label}), simply "
+            f"stopping the reference early ranks with Spearman {names.number(cut.spearman)}, {label} with "
+            f"{names.number(flops.spearman)}."
         )
     return out
 
