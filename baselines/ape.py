@@ -1,6 +1,5 @@
 """APE: every pair's connector trained on its own. The grid search that Hyma is compared with."""
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,13 +8,13 @@ import torch
 
 from harness.connectors import Layers, init_layers, parameters
 from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
+from harness.seeding import generator
 from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
 
 
 def pair_generator(seed: int, pair: Pair) -> torch.Generator:
     """The pair's own random stream: the same whatever other pairs are trained beside it."""
-    digest = hashlib.sha256(f"{seed}\0{pair[0]}\0{pair[1]}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return generator(seed, *pair)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +36,8 @@ class Ape(Recipe):
     def trainee(self, problem: Problem, seed: int) -> Trainee:
         """The pair's fresh connector, as ``train`` wants it."""
         (pair,) = problem.pairs
-        generator = pair_generator(seed, pair)
-        layers: Layers = init_layers(problem.sizes.shape(pair), generator, device=problem.device, dtype=self.dtype)
+        stream = pair_generator(seed, pair)
+        layers: Layers = init_layers(problem.sizes.shape(pair), stream, device=problem.device, dtype=self.dtype)
         return Trainee(
             parameters=parameters(layers),
             generate=lambda pairs: dict.fromkeys(pairs, layers),

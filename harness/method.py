@@ -44,6 +44,7 @@ METHODS: Registry["type[Method]"] = Registry(
         "cca": "baselines.closed_form:Cca",
         "cka": "baselines.kernel_scores:Cka",
         "cknna": "baselines.kernel_scores:Cknna",
+        "encoder_layers": "hyma.encoder_layers:EncoderLayers",
         "h_score": "baselines.linear_scores:HScore",
         "hyma": "hyma.method:Hyma",
         "hyper_align": "hyma.hyper_align:HyperAlign",

@@ -5,14 +5,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from harness.collapse import collapsed
-from harness.connectors import Layers, connect, finite, frozen
+from harness.connectors import ConnectorShape, Layers, connect, finite, frozen
 from harness.errors import Diverged, HarnessError
 from harness.flops import adamw_step, connector_step, counted, logits_step
 from harness.method import Batch, Budget, Checkpoint, Estimate, Fit, Pair, Problem, Progress, Sizes
@@ -20,8 +20,12 @@ from harness.method import Batch, Budget, Checkpoint, Estimate, Fit, Pair, Probl
 PAIRS_AT_ONCE = 16
 """Pairs whose connectors are generated at once for scoring: the weights of a large grid do not fit in memory twice."""
 
+ROUNDING = 1e-6
+"""Slack in counting whole passes, whose length in steps is a fraction."""
+
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+ConnectorFlops: TypeAlias = Callable[[ConnectorShape, int], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,8 @@ class Trainee:
         generate_from_batch: What generates the step's connectors where they depend on its batch; ``generate`` is then
             for scoring only.
         shuffle: Whether every epoch's images come in a new order.
+        apply: (what is generated for a step, mapped side's rows) -> mapped rows.
+        connector_flops: Closed form of ``apply``, forward and backward, for a shape and a number of rows.
     """
 
     parameters: Sequence[Tensor]
@@ -125,6 +131,8 @@ class Trainee:
     hypernet_step: float = 0.0
     generate_from_batch: Callable[[Sequence[Pair], Batch], Mapping[Pair, Layers]] | None = None
     shuffle: bool = True
+    apply: Callable[[Layers, Tensor], Tensor] = connect
+    connector_flops: ConnectorFlops = connector_step
 
     @property
     def trained(self) -> list[Tensor]:
@@ -144,7 +152,7 @@ class Trainee:
             for pair in pairs:
                 source, target = (side.to(recipe.dtype) for side in problem.sides(pair, batch))
                 # Back from bf16, so that normalisation and softmax keep their precision under autocast.
-                mapped = connect(made[pair], source).to(recipe.dtype)
+                mapped = self.apply(made[pair], source).to(recipe.dtype)
                 losses.append(problem.loss(mapped, target, self.scales(pair)))
             torch.stack(losses).mean().backward()
 
@@ -158,27 +166,40 @@ def batched(pairs: Sequence[Pair], size: int) -> list[Sequence[Pair]]:
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
-def checkpoint_steps(steps: int, steps_per_epoch: int) -> list[int]:
-    """Steps after which the pairs are scored: the ends of epochs 1, 2, 4, 8, ... and of the training."""
+def checkpoint_steps(steps: int, steps_per_pass: float) -> list[int]:
+    """Steps after which the pairs are scored: when each has seen 1, 2, 4, 8, ... passes of the data, and the end.
+
+    So a joint method is scored at the updates per pair at which the grid is.
+
+    Args:
+        steps: Of the whole training.
+        steps_per_pass: Steps in which each pair sees as many samples as one epoch has: epoch / share of the pairs.
+    """
     ends = {steps}
-    epoch = 1
-    while epoch * steps_per_epoch < steps:
-        ends.add(epoch * steps_per_epoch)
-        epoch *= 2
+    passes = 1
+    while (end := _end_of_pass(passes, steps_per_pass)) < steps:
+        ends.add(end)
+        passes *= 2
     return sorted(ends)
 
 
-def is_checkpoint(step: int, steps_per_epoch: int) -> bool:
-    """Whether an epoch 1, 2, 4, 8, ... ends with this step."""
-    epoch, rest = divmod(step, steps_per_epoch)
-    return rest == 0 and epoch.bit_count() == 1
+def is_checkpoint(step: int, steps_per_pass: float) -> bool:
+    """Whether the pairs' 1st, 2nd, 4th, 8th, ... pass of the data ends with this step."""
+    passes = int(step / steps_per_pass + ROUNDING)
+    return passes.bit_count() == 1 and step == _end_of_pass(passes, steps_per_pass)
 
 
-def step_flops(sizes: Sizes, pairs: Sequence[Pair], batch_size: int) -> dict[str, float]:
+def _end_of_pass(passes: int, steps_per_pass: float) -> int:
+    return math.ceil(passes * steps_per_pass - ROUNDING)
+
+
+def step_flops(
+    sizes: Sizes, pairs: Sequence[Pair], batch_size: int, connector_flops: ConnectorFlops = connector_step
+) -> dict[str, float]:
     """Closed form of the connectors' and logits' share of one step over these pairs."""
     shapes = [sizes.shape(pair) for pair in pairs]
     return {
-        "connector": sum(connector_step(shape, batch_size) for shape in shapes),
+        "connector": sum(connector_flops(shape, batch_size) for shape in shapes),
         "logits": sum(logits_step(batch_size, shape.out_dim) for shape in shapes),
     }
 
@@ -191,6 +212,7 @@ def estimate_training(
     pairs_per_step: int,
     trained_params: int,
     hypernet_step: float = 0.0,
+    connector_flops: ConnectorFlops = connector_step,
 ) -> Estimate:
     """Closed form of what ``train`` books, the mean over the pairs standing for the pairs of a step.
 
@@ -201,13 +223,15 @@ def estimate_training(
         pairs_per_step: Pairs in one step.
         trained_params: Parameters that the optimiser updates.
         hypernet_step: FLOPs of generating one step's connectors, forward and backward.
+        connector_flops: As in ``Trainee``.
     """
     share = pairs_per_step / len(sizes.pairs)
-    step = {phase: flops * share for phase, flops in step_flops(sizes, sizes.pairs, recipe.batch_size).items()}
+    step = step_flops(sizes, sizes.pairs, recipe.batch_size, connector_flops)
+    step = {phase: flops * share for phase, flops in step.items()}
     step |= {"hypernet": hypernet_step, "optimizer": adamw_step(trained_params)}
     per_epoch = sizes.steps_per_epoch(recipe.batch_size)
     steps = budget.steps(steps_per_epoch=per_epoch, updates_per_step=share, flops_per_step=sum(step.values()))
-    scored = len(checkpoint_steps(steps, per_epoch)) * sum(sizes.score_flops(pair) for pair in sizes.pairs)
+    scored = len(checkpoint_steps(steps, per_epoch / share)) * sum(sizes.score_flops(pair) for pair in sizes.pairs)
     return Estimate(
         flops={phase: flops * steps for phase, flops in step.items() if flops} | {"eval": scored},
         updates_per_pair=steps * share,
@@ -275,6 +299,7 @@ class _Counter:
 
     sizes: Sizes
     batch_size: int
+    connector_flops: ConnectorFlops
     known: dict[tuple[object, ...], float] = field(default_factory=dict)
 
     def run(self, pairs: Sequence[Pair], step: Callable[[], None]) -> dict[str, float]:
@@ -283,7 +308,7 @@ class _Counter:
             step()
         else:
             self.known[signature] = counted(step)
-        closed = step_flops(self.sizes, pairs, self.batch_size)
+        closed = step_flops(self.sizes, pairs, self.batch_size, self.connector_flops)
         rest = self.known[signature] - sum(closed.values())
         # What is neither connector nor logits made the connectors; rounding leaves no such rest for APE.
         return closed | ({"hypernet": rest} if rest > 0 else {})
@@ -313,6 +338,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
             pairs_per_step=trainee.pairs_per_step,
             trained_params=n_params,
             hypernet_step=trainee.hypernet_step,
+            connector_flops=trainee.connector_flops,
         )
         return round(spent.updates_per_pair / share)
 
@@ -325,7 +351,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
     done_before = restore(rung.state, trained, optimizer) if rung and rung.state else 0
     if last is not None and done_before >= last:
         raise HarnessError(f"a rung that ends at step {last} adds nothing to the one before", fix="raise the budget")
-    counter = _Counter(sizes, recipe.batch_size)
+    counter = _Counter(sizes, recipe.batch_size, trainee.connector_flops)
     curve: list[Checkpoint] = []
     connectors: dict[Pair, Layers] = {}
     diverged: Diverged | None = None
@@ -351,7 +377,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
             optimizer.step()
         progress(step, last or horizon.expected(step))
         ended = step == last or horizon.over()
-        if ended or (not rung and is_checkpoint(step, per_epoch)):
+        if ended or (not rung and is_checkpoint(step, per_epoch / share)):
             with torch.no_grad():
                 connectors = {
                     pair: frozen(layers)

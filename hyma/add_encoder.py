@@ -42,7 +42,7 @@ class AddEncoder(Hyma):
     condition_updates: Annotated[int, Field(gt=0)] = 200
     condition_lr: Positive = 1e-2
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     smoke: ClassVar[Mapping[str, int]] = {"condition_updates": 1}
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:

@@ -40,7 +40,7 @@ class HyperAlign(Joint):
     scaling: ScalingName = "published"
     max_out: Size | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def architecture(self, sizes: Sizes) -> Architecture:
         """One layer, so no embedding of it.
@@ -94,4 +94,4 @@ class HyperAlignPublished(HyperAlign):
     init: Init = "published"
     max_out: Size | None = PUBLISHED_OUT
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2

@@ -49,7 +49,7 @@ class Joint(Recipe):
     scaling: ScalingName = "fan_in"
 
     kind: ClassVar[Kind] = "joint"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if not self.hidden:

@@ -1,0 +1,90 @@
+"""One layer per encoder: what pairs share, how they start, what a step costs and what sharing gains."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.plan import estimates
+from hyma.encoder_layers import EncoderLayers, in_turn, merged
+
+GRID = """
+    name: grid
+    data:
+      kind: synthetic
+      rows: 600
+      image_encoders: 6
+      text_encoders: 6
+      image_dims: [16, 24]
+      text_dims: [16]
+      seed: 0
+      split: {train: 0.7, validation: 0.15, test: 0.15, seed: 0}
+    connector: {hidden_layers: 0, width: 24}
+    tasks: [{kind: retrieval}]
+    selection: {task: retrieval, metric: text_to_image_r5}
+    methods:
+      ape: {method: ape_stacked, updates_per_pair: 6, batch_size: 64, lr: 1.0e-2}
+      encoder_layers: {updates_per_pair: 6, batch_size: 64, space_dim: 16}
+    reference: ape
+    seeds: [0]
+"""
+
+
+def test_merged_layers_map_as_both_in_turn() -> None:
+    torch.manual_seed(0)
+    into, out_of = torch.nn.Linear(7, 5), torch.nn.Linear(5, 9)
+    layers = [(into.weight, into.bias), (out_of.weight, out_of.bias)]
+    x = torch.randn(11, 7)
+    weight, bias = merged(*layers)
+    torch.testing.assert_close(x @ weight.T + bias, out_of(into(x)))
+    torch.testing.assert_close(in_turn(layers, x), out_of(into(x)))
+
+
+@pytest.mark.parametrize("dims", [(300, 200), (40, 500)])
+def test_linear_connectors_start_with_the_variance_of_a_fresh_linear(sizes_of, dims: tuple[int, int]) -> None:
+    owned = EncoderLayers(space_dim=64).owned(sizes_of([dims[0]], [dims[1]]), seed=0)
+    weight, _ = merged(owned["t0"][0], owned["i0"][0])
+    assert weight.shape == dims
+    assert weight.var().item() == pytest.approx(torch.nn.Linear(dims[1], 2000).weight.var().item(), rel=0.15)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_mlps_layers_are_owned_by_its_encoders(world, depth: int) -> None:
+    world.write("grid.yaml", GRID)
+    plan = world.run("grid.yaml", f"connector.hidden_layers={depth}", "seeds=[0]")
+    cell = next(cell for cell in plan.cells if cell.label == "encoder_layers")
+    stored = load_file(plan.store.connectors_path(cell.key))
+
+    def same(layer: int, one: tuple[str, str], other: tuple[str, str]) -> bool:
+        names = (f"{cell.pairs.index(pair)}.layers.{layer}.weight" for pair in (one, other))
+        return torch.equal(*(stored[name] for name in names))
+
+    corner, along_text, along_image = ("image00", "text00"), ("image02", "text00"), ("image00", "text02")
+    assert same(0, corner, along_text)
+    assert not same(0, corner, along_image)
+    assert same(depth, corner, along_image)
+    assert not same(depth, corner, along_text)
+    assert depth == 1 or same(1, corner, ("image02", "text02"))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_the_plan_equals_the_ledger(world, depth: int) -> None:
+    """The ledger's training FLOPs are torch's own count where they exceed the closed form, so both must agree."""
+    world.write("grid.yaml", GRID)
+    plan = world.run("grid.yaml", f"connector.hidden_layers={depth}")
+    (record,) = (plan.store.record(cell.key) for cell in plan.cells if cell.label == "encoder_layers")
+    planned = estimates(plan)["encoder_layers"]
+    booked = {phase: flops for phase, flops in record.ledger.flops.items() if phase != "runner_eval"}
+    assert planned.flops == pytest.approx(booked | {"total": sum(booked.values())})
+    assert planned.trained_params == record.trained_params
+
+
+def test_few_updates_teach_more_than_the_grids(world) -> None:
+    """Twelve updates per pair are ninety-six of each encoder's layer."""
+    world.write("grid.yaml", GRID)
+    larger = ("data.rows=1500", "data.image_dims=[48]", "data.text_dims=[48]")
+    grid = ("data.image_encoders=8", "data.text_encoders=8")
+    longer = ("methods.ape.updates_per_pair=12", "methods.encoder_layers.updates_per_pair=12")
+    plan = world.run("grid.yaml", *larger, *grid, *longer, "methods.encoder_layers.space_dim=48")
+    records = [plan.store.record(cell.key) for cell in plan.cells]
+    means = {record.label: sum(record.curve[-1].scores) / len(record.pairs) for record in records}
+    assert means["encoder_layers"] > 1.5 * means["ape"]
