@@ -54,17 +54,18 @@ def write_plots(analysis: Analysis, folder: Path) -> dict[str, list[Path]]:
         for name, draw in drawings.items():
             figure = draw(analysis)
             if figure is not None:
-                written[name] = _save(figure, folder / name, analysis, name)
+                manifest = analysis.manifest
+                written[name] = save(figure, folder / name, manifest.name, manifest.sweep)
     return written
 
 
-def _save(figure: Figure, stem: Path, analysis: Analysis, name: str) -> list[Path]:
-    manifest = analysis.manifest
-    title = f"{manifest.name}: {name}"
-    parameters = json.dumps(manifest.sweep, sort_keys=True, default=str)
+def save(figure: Figure, stem: Path, run: str, parameters: object) -> list[Path]:
+    """Write ``stem.png`` and ``stem.pdf``, with the run's name and parameters in their metadata."""
+    title = f"{run}: {stem.name}"
+    written = json.dumps(parameters, sort_keys=True, default=str)
     metadata: dict[str, dict[str, Any]] = {
-        "png": {"Title": title, "Description": parameters, "Software": "stitch-harness"},
-        "pdf": {"Title": title, "Subject": f"run {manifest.name}", "Keywords": parameters, "CreationDate": None},
+        "png": {"Title": title, "Description": written, "Software": "stitch-harness"},
+        "pdf": {"Title": title, "Subject": f"run {run}", "Keywords": written, "CreationDate": None},
     }
     FigureCanvasAgg(figure)
     paths = []
@@ -197,32 +198,32 @@ def ranks(analysis: Analysis) -> Figure | None:
 
 def curves(analysis: Analysis) -> Figure | None:
     """Mean validation score, and rank correlation with the reference's full-budget test scores, against FLOPs."""
-    traces = {label: _trace(analysis, result) for label, result in analysis.methods.items()}
-    traces = {label: trace for label, trace in traces.items() if trace and mean_point(trace[-1]).flops > 0}
+    traces = {label: trace(analysis, result) for label, result in analysis.methods.items()}
+    traces = {label: found for label, found in traces.items() if found and mean_point(found[-1]).flops > 0}
     if not traces:
         return None
     selection = analysis.manifest.selection
     figure = Figure(figsize=(10, 4.4))
     left, right = figure.subplots(1, 2)
     spent: dict[Axes, list[float]] = {left: [], right: []}
-    for number, (label, trace) in enumerate(traces.items()):
+    for number, (label, checkpoints) in enumerate(traces.items()):
         result = analysis.methods[label]
         colour, marker = OKABE_ITO[number % len(OKABE_ITO)], MARKERS[number % len(MARKERS)]
-        points = [mean_point(at) for at in trace]
+        points = [mean_point(at) for at in checkpoints]
         flops = [point.flops for point in points]
         if result.data.planned.kind != "score":
             means = np.array([np.nanmean(point.scores) for point in points])
             shown = oriented(means, higher_is_better=selection.higher_is_better)
             left.plot(flops, shown, label=label, color=colour, marker=marker, ms=4, lw=1.3)
             spent[left] += [x for x, y in zip(flops, shown, strict=True) if np.isfinite(y)]
-            _mark_epochs(left, points, list(shown), colour, below=number % 2 == 1)
+            mark_epochs(left, points, list(shown), colour, below=number % 2 == 1)
         if analysis.truth is not None:
             own = result is analysis.reference
-            found = [ranked(analysis.truth, result.data, analysis.run, at, own=own) for at in trace]
+            found = [ranked(analysis.truth, result.data, analysis.run, at, own=own) for at in checkpoints]
             agreement = [comparison.spearman.value for comparison in found]
             right.plot(flops, agreement, label=label, color=colour, marker=marker, ms=4, lw=1.3)
             spent[right] += [x for x, y in zip(flops, agreement, strict=True) if y is not None and np.isfinite(y)]
-            _mark_epochs(right, points, agreement, colour, below=number % 2 == 1)
+            mark_epochs(right, points, agreement, colour, below=number % 2 == 1)
     left.set_ylabel(f"validation {selection.metric}, mean over pairs")
     left.set_title("Score against FLOPs")
     right.set_ylabel("Spearman with the reference's test scores")
@@ -235,18 +236,23 @@ def curves(analysis: Analysis) -> Figure | None:
     for axis in (left, right):
         if max(spent[axis], default=0) <= 0:
             continue  # nothing to scale: no cell with a cost has finished
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: names.flops(value).replace("FLOP", "")))
-        axis.set_xlabel("FLOPs per seed, all pairs (small numbers: epochs)")
-        axis.grid(alpha=0.25)
+        flops_axis(axis)
     handles, labels = max((axis.get_legend_handles_labels() for axis in (left, right)), key=lambda found: len(found[0]))
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 
-def _trace(analysis: Analysis, result: MethodResult) -> list[dict[int, Point]]:
+def flops_axis(axis: Axes) -> None:
+    """FLOPs along x, on a log scale."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: names.flops(value).replace("FLOP", "")))
+    axis.set_xlabel("FLOPs per seed, all pairs (small numbers: epochs)")
+    axis.grid(alpha=0.25)
+
+
+def trace(analysis: Analysis, result: MethodResult) -> list[dict[int, Point]]:
     """The method's checkpoints that all complete seeds have: seed -> point, in order."""
     per_seed = {seed: curve.points() or [curve.end()] for seed, curve in curves_of(result.data, analysis.run).items()}
     length = min((len(points) for points in per_seed.values()), default=0)
@@ -254,7 +260,7 @@ def _trace(analysis: Analysis, result: MethodResult) -> list[dict[int, Point]]:
     return [at for at in found if any(np.isfinite(point.scores).any() for point in at.values())]
 
 
-def _mark_epochs(axis: Axes, points: Sequence[Point], heights: Sequence[float], colour: str, *, below: bool) -> None:
+def mark_epochs(axis: Axes, points: Sequence[Point], heights: Sequence[float], colour: str, *, below: bool) -> None:
     """Label epochs, only where a label has room (log axis: a quarter of an octave apart)."""
     last = 0.0
     for number, (point, height) in enumerate(zip(points, heights, strict=True)):

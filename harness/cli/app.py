@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
-from harness.cli import embed, export, ls, plan, report, status, sweep, validate
+from harness.cli import compare, embed, export, ls, plan, report, status, sweep, validate
 from harness.cli.common import stderr
 from harness.errors import HarnessError
 
@@ -24,6 +24,7 @@ for verb in (
     embed.embed,
     status.status,
     report.report,
+    compare.compare,
     ls.ls,
     validate.validate,
     export.export,

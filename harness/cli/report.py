@@ -29,16 +29,16 @@ def print_summary(paths: ReportPaths) -> None:
     table = Table(title=paths.result.run, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in SUMMARY_COLUMNS:
         left = name in ("method", "kind") or "best pair" in name
-        table.add_column(_narrow(name), justify="left" if left else "right", no_wrap=True)
+        table.add_column(narrow(name), justify="left" if left else "right", no_wrap=True)
     for row in summary_rows(paths.result):
-        table.add_row(*map(_narrow, row))
+        table.add_row(*map(narrow, row))
     stdout.print(table)
     for sentence in paths.answer:
         stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
     stdout.print(f"report: {paths.index}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _narrow(text: str) -> str:
+def narrow(text: str) -> str:
     """Intervals, second names and remarks on a line of their own, so that twelve columns fit a screen."""
     for mark in (" [", " + ", " (", " / ", ", as run"):
         text = text.replace(mark, "\n" + mark.strip(" ,"))
