@@ -12,6 +12,9 @@ from harness.errors import HarnessError
 from harness.method import Budget, Estimate, Pair, Sizes
 from harness.training import Positive
 
+WARMUPS = 2.0
+"""Times the learning rate's warm-up that the first rung lasts at least, unless ``min_budget`` says otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ApeHalving(Ape):
@@ -24,26 +27,28 @@ class ApeHalving(Ape):
 
     Attributes:
         eta: Share of the pairs that go on, inverted; and ratio of the rungs' budgets.
-        min_budget: Least budget of the first rung, in the budget's unit; None: as many rungs as end with one pair.
+        min_budget: Least budget of the first rung, in the budget's unit. None: ``WARMUPS`` times the warm-up's share of
+            the whole budget, because scores from inside the warm-up rank badly. Whatever it is, there are no more rungs
+            than it takes to end with one pair.
     """
 
     eta: Annotated[float, Field(ge=1.5)] = 3
     min_budget: Positive | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def rungs(self, pairs: int, budget: Budget) -> list[Budget]:
         """Budgets at the end of each rung, counted from the start."""
         (limit,) = (value for value in vars(budget).values() if value is not None)
         if budget.seconds is not None:
             raise HarnessError("halving cannot be budgeted in seconds", fix="give epochs, updates_per_pair or flops")
-        if self.min_budget is None:
-            downs = len(self._kept(pairs)) - 1
-        elif self.min_budget > limit:
+        if self.min_budget is not None and self.min_budget > limit:
             raise HarnessError(f"min_budget {self.min_budget:g} is larger than the budget {limit:g}")
-        else:
+        share = min(1.0, WARMUPS * self.warmup) if self.min_budget is None else self.min_budget / limit
+        downs = len(self._kept(pairs)) - 1
+        if share:
             # A hair of slack: 9 / 3^2 must count as 1.
-            downs = math.floor(math.log(limit / self.min_budget, self.eta) + 1e-9)
+            downs = min(downs, math.floor(math.log(1 / share, self.eta) + 1e-9))
         return [budget.scaled(self.eta**-down) for down in range(downs, -1, -1)]
 
     def keep(self, rung: int, scores: Mapping[Pair, float], *, higher_is_better: bool) -> list[Pair]:
