@@ -39,6 +39,7 @@ METHODS: Registry["type[Method]"] = Registry(
         "add_encoder": "hyma.add_encoder:AddEncoder",
         "additive": "baselines.additive:Additive",
         "ape": "baselines.ape:Ape",
+        "ape_asha": "baselines.asha:ApeAsha",
         "ape_halving": "baselines.halving:ApeHalving",
         "ape_stacked": "baselines.stacked:ApeStacked",
         "cca": "baselines.closed_form:Cca",
@@ -405,6 +406,23 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class AsyncPolicy(Protocol):
+    """What a ``per_pair`` method adds to have trailing pairs stopped one by one, as results come in (ASHA).
+
+    The rungs are cells as a ``Policy``'s, but a backend's scheduler decides after each of them, so such a method is not
+    reproducible: which pairs reach a rung depends on the order in which cells end. A backend without one refuses.
+    """
+
+    reduction_factor: float
+    """A pair goes on from a rung when it is among the best 1/reduction_factor of those that have ended it; also the
+    ratio of the rungs' budgets."""
+
+    def rungs(self, pairs: int, budget: Budget) -> Sequence[Budget]:
+        """See ``Policy.rungs``."""
+        ...
+
+
 PUBLISHED_PHASES = ("connector", "logits", "hypernet")
 """What the papers count: forward and backward matrix products of training."""
 
@@ -437,6 +455,7 @@ def takes_budget(method: Method) -> bool:
 
 __all__ = [
     "METHODS",
+    "AsyncPolicy",
     "Batch",
     "Budget",
     "Checkpoint",

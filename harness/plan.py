@@ -15,7 +15,18 @@ from harness.data.base import Index
 from harness.encoders.base import EncoderInfo
 from harness.errors import HarnessError
 from harness.losses import LOSSES
-from harness.method import METHODS, Budget, Convention, Estimate, Method, Pair, Policy, estimate_of, takes_budget
+from harness.method import (
+    METHODS,
+    AsyncPolicy,
+    Budget,
+    Convention,
+    Estimate,
+    Method,
+    Pair,
+    Policy,
+    estimate_of,
+    takes_budget,
+)
 from harness.metrics import higher_is_better
 from harness.provenance import provenance, source_digest
 from harness.rungs import READY, verdicts
@@ -161,7 +172,7 @@ def _entry(sweep: Sweep, label: str, config: MethodConfig, pairs: int) -> Entry:
         if not config.budget and takes_budget(method):
             raise HarnessError("has no budget", fix="give epochs, updates_per_pair, flops or seconds")
         budget = Budget(**(dict(config.budget) or {"epochs": 1}))
-        rungs = tuple(method.rungs(pairs, budget)) if isinstance(method, Policy) else ()
+        rungs = tuple(method.rungs(pairs, budget)) if isinstance(method, Policy | AsyncPolicy) else ()
     return Entry(label, method, budget, config, rungs)
 
 
