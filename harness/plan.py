@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.config import MethodConfig, Sweep, build_config, place
+from harness.constraints import MEASURED, may_meet
 from harness.data.base import Index
 from harness.encoders.base import EncoderInfo
 from harness.errors import HarnessError
@@ -32,6 +34,7 @@ from harness.provenance import provenance, source_digest
 from harness.rungs import READY, verdicts
 from harness.store import (
     EncoderRecord,
+    Latency,
     Manifest,
     PlannedCell,
     PlannedMethod,
@@ -107,8 +110,32 @@ class Plan:
             HarnessError: The first thing found.
         """
         self.workspace.check()
+        self.check_constraints()
         for entry in self.entries.values():
             _estimate(self.workspace, entry, _groups(entry.method, self.workspace.pairs)[0])
+
+    def check_constraints(self, *, on_paper: bool = False) -> None:
+        """Find constraints that no pair can meet, from what is known before anything is extracted.
+
+        Args:
+            on_paper: The encoders are stand-ins, of which more may be known later.
+
+        Raises:
+            HarnessError: No pair can.
+        """
+        workspace, given = self.workspace, self.workspace.sweep.selection.constraints.model_dump(exclude_none=True)
+        if not given:
+            return
+        images = [_encoder_record(workspace, info) for _, info in workspace.images.values()]
+        texts = [_encoder_record(workspace, info) for _, info in workspace.texts.values()]
+        pairs = list(itertools.product(images, texts))
+        unknown = frozenset(given) if on_paper else MEASURED
+        if not any(may_meet(pair, given, unknown=unknown) for pair in pairs):
+            raise HarnessError(
+                f"none of the {len(pairs)} pairs can meet the constraints",
+                where=place(workspace.sweep.source, "selection.constraints"),
+                fix="loosen them, or state params or license of the encoders where they are not known",
+            )
 
 
 def make_plan(workspace: Workspace) -> Plan:
@@ -308,6 +335,14 @@ def _encoder_record(workspace: Workspace, info: EncoderInfo) -> EncoderRecord:
         flops_per_sample=(meta.encode_flops / meta.count if meta and meta.encode_flops else info.flops_per_sample),
         encode_flops=meta.encode_flops if meta else None,
         encode_s=meta.encode_seconds if meta else None,
+        # Stated goes before measured: it may be of the hardware that matters.
+        latency=(
+            Latency(seconds_per_sample=info.seconds_per_sample)
+            if info.seconds_per_sample is not None
+            else meta.latency
+            if meta
+            else None
+        ),
     )
 
 

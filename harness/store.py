@@ -187,6 +187,20 @@ class PlannedMethod(Record):
     """sha256 of the method's module, to notice a change without a raised version."""
 
 
+class Latency(Record):
+    """How long an encoder takes for one sample.
+
+    Attributes:
+        seconds_per_sample: Median over the batches of an extraction of the time per sample; or as stated.
+        batch_size: Samples of these batches; None when stated.
+        device: Where they were computed; None when stated.
+    """
+
+    seconds_per_sample: float
+    batch_size: int | None = None
+    device: str | None = None
+
+
 class EncoderRecord(Record):
     """Facts about one encoder of the run. ``encode_flops`` and ``encode_s`` cover all rows of the dataset."""
 
@@ -199,6 +213,7 @@ class EncoderRecord(Record):
     flops_per_sample: float | None = None
     encode_flops: float | None = None
     encode_s: float | None = None
+    latency: Latency | None = None
 
 
 class TaskRecord(Record):

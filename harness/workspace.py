@@ -249,7 +249,7 @@ class Workspace:
         configs = configs[: self.sweep.first_image_encoders] if modality == "image" else configs
         found = {}
         for config in configs:
-            spec = EncoderSpec(config.id, config.dim, config.params, config.options)
+            spec = EncoderSpec(config.id, options=config.options, **config.facts)
             if own is not None and config.id not in own:
                 raise HarnessError(
                     f"the data holds no {modality} embeddings of {config.id!r}",
