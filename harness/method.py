@@ -323,6 +323,7 @@ class Fit:
         samples_per_pair: Mean over the pairs.
         trained_params: Parameters trained.
         diverged: Set when training broke down; what was reached before stands in the other fields.
+        lost: Pairs whose own training broke down while the others' went on. They have no score and no connector.
         warnings: Things a reader should know.
         state: What the pair's next rung needs to go on, for a method with rungs.
     """
@@ -338,6 +339,7 @@ class Fit:
     samples_per_pair: float = 0.0
     trained_params: int = 0
     diverged: Diverged | None = None
+    lost: Mapping[Pair, Diverged] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     state: Mapping[str, Tensor] | None = None
 
