@@ -1,5 +1,6 @@
 """Running one cell: fit, the common evaluation, and its record on disk. The same on every backend."""
 
+import dataclasses
 import math
 import time
 import traceback
@@ -202,8 +203,10 @@ def _evaluate(
                 for number, pair in enumerate(pairs):
                     if pair not in (fit.connectors or {}):
                         continue
-                    of_pair = task.ranks(pair, (fit.connectors or {})[pair], queries)
-                    ledger.add("runner_eval", task.flops(problem.sizes, pair, queries))
+                    layers = (fit.connectors or {})[pair]
+                    of_pair = task.ranks(pair, layers, queries)
+                    sizes = dataclasses.replace(problem.sizes, hidden_layers=len(layers) - 1)
+                    ledger.add("runner_eval", task.flops(sizes, pair, queries))
                     found.setdefault(pair, {})[task.label] = from_ranks(task.kind, of_pair)
                     if split == "test":
                         ranks |= {f"{number}/{task.label}/{query}": of_pair[query] for query in queries}

@@ -190,6 +190,7 @@ class Sizes:
         train_captions: Captions of the training images; None: one each.
         validation_images: Images of the validation split.
         classes: Classes of the data's labels, 0 without labels.
+        linear_score_flops: The same with a connector without hidden layers, whatever the sweep's has; None: no other.
         image_params: Image encoder id -> its parameters, of those for which they are known.
         text_params: The same for text encoders.
     """
@@ -205,6 +206,7 @@ class Sizes:
     train_captions: int | None = None
     validation_images: int = 0
     classes: int = 0
+    linear_score_flops: Callable[[Pair], float] | None = None
     image_params: Mapping[str, float] = field(default_factory=dict)
     text_params: Mapping[str, float] = field(default_factory=dict)
 
@@ -217,6 +219,10 @@ class Sizes:
         image, text = self.image_dims[pair[0]], self.text_dims[pair[1]]
         source, target = (text, image) if self.direction == "text_to_image" else (image, text)
         return ConnectorShape(source, target, self.hidden_layers, self.width)
+
+    def scoring(self, pair: Pair, *, linear: bool) -> float:
+        """FLOPs of one ``Problem.score`` of a pair, by whether its connector is one layer."""
+        return (self.linear_score_flops or self.score_flops)(pair) if linear else self.score_flops(pair)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """floor(images / batch size).
@@ -281,7 +287,7 @@ class Problem:
 
     def score(self, pair: Pair, layers: Layers) -> float:
         """The selection metric of a connector on validation data; its FLOPs are booked under ``eval``."""
-        self.ledger.add("eval", self.sizes.score_flops(pair))
+        self.ledger.add("eval", self.sizes.scoring(pair, linear=len(layers) == 1))
         with self.ledger.section("eval"):
             return self.scorer(pair, layers)
 
@@ -451,7 +457,7 @@ def estimate_of(method: Method, sizes: Sizes, budget: Budget, convention: Conven
 
 
 def takes_budget(method: Method) -> bool:
-    """Whether a budget must be given: not for ``score`` methods and those that say ``budgeted = False``."""
+    """Whether a budget must be given, and may be: not for ``score`` methods and those that say ``budgeted = False``."""
     return bool(getattr(method, "budgeted", method.kind != "score"))
 
 

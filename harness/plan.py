@@ -198,6 +198,8 @@ def _entry(sweep: Sweep, label: str, config: MethodConfig, pairs: int) -> Entry:
             raise HarnessError(f"two budgets: {', '.join(config.budget)}", fix="give one of them")
         if not config.budget and takes_budget(method):
             raise HarnessError("has no budget", fix="give epochs, updates_per_pair, flops or seconds")
+        if config.budget and not takes_budget(method):
+            raise HarnessError(f"takes no budget, but {next(iter(config.budget))} is given", fix="leave it out")
         budget = Budget(**(dict(config.budget) or {"epochs": 1}))
         rungs = tuple(method.rungs(pairs, budget)) if isinstance(method, Policy | AsyncPolicy) else ()
     return Entry(label, method, budget, config, rungs)

@@ -25,6 +25,8 @@ def test_a_sweep_file_that_is_not_there(temp_project, refused, verb: str) -> Non
         ("image_encoders=[]", "image_encoders: the list is empty: there would be zero pairs"),
         ("methods.ape.batch_size=281", "methods.ape: batch_size 281 is larger than the 280 training images (set batch"),
         ("methods.hyma.pairs_per_step=7", "methods.hyma: pairs_per_step 7 is larger than the 6 pairs (set pairs_per"),
+        ("methods.ridge={epochs: 5}", "methods.ridge: takes no budget, but epochs is given (leave it out)"),
+        ("methods.cka={flops: 1.0e+9}", "methods.cka: takes no budget, but flops is given (leave it out)"),
         ("storage=s3://bucket/run", "storage: storage 's3://bucket/run': only folders can be used (mount the bucket"),
         ("data={kind: shapes, rows: 900, image: {a: 8}, text: {b: 4}}", "data.kind: data of kind shapes holds no data"),
         ("data.split={train: 0.9, validation: 0.1, test: 0}", "data: the test split is empty (give it rows)"),
