@@ -157,6 +157,7 @@ def scored(plan: Plan, cell: PlannedCell, score: float) -> CellRecord:
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(600)
 def test_a_race_on_ray(temp_project: Any, without_plots: None) -> None:
     """Interrupted and resumed: nothing runs twice, survivors are ape's connectors, the rest keeps its rung's score."""
     plan = prepared(temp_project)
@@ -208,3 +209,58 @@ def assert_again_nothing_runs(project: Any, run: Path) -> None:
     code, _, err = project.invoke("sweep", "race.yaml")
     assert (code, "nothing to run" in err) == (0, True)
     assert {path: path.stat().st_mtime_ns for path in (run / "cells").iterdir()} == before
+
+
+DEADLY = """
+    import os
+    import signal
+    from dataclasses import dataclass
+    from pathlib import Path
+    from typing import ClassVar
+
+    from baselines.asha import ApeAsha
+
+    HERE = Path(__file__).parent
+
+
+    @dataclass(frozen=True, kw_only=True)
+    class Deadly(ApeAsha):
+        version: ClassVar[int] = 1
+
+        def fit(self, problem, budget, *, seed, progress):
+            name = "-".join(problem.pairs[0])
+            if (HERE / "always" / name).exists() or (problem.rung.state and (HERE / "once" / name).exists()):
+                (HERE / "once" / name).unlink(missing_ok=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().fit(problem, budget, seed=seed, progress=progress)
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_dead_worker_costs_its_rung_and_a_deadly_pair_is_tried_again(temp_project: Any, without_plots: None) -> None:
+    temp_project.write("deadly.py", DEADLY)
+    race = RACE.replace("ape_asha: {", "race: {method: './deadly.py:Deadly', ")
+    temp_project.write("race.yaml", race)
+    names = [f"image0{image}-text0{text}" for image in range(4) for text in range(2)]
+    for name in names[1:]:
+        temp_project.write(f"once/{name}", "")  # in its second rung, if it gets there
+    temp_project.write(f"always/{names[0]}", "")
+    code, out, err = temp_project.invoke("sweep", "race.yaml", "--methods", "race")
+    assert code == 1, out + err
+    plan = temp_project.plan("race.yaml")
+    doomed, *others = pair_cells(plan)
+    assert statuses(plan, doomed) == ["failed", "skipped", "skipped"]
+    assert "worker process died" in (plan.store.record(doomed[0].key).error or "")
+    assert len(list((temp_project.folder / "once").iterdir())) < 7, "a worker died in a second rung"
+    found = [statuses(plan, rungs) for rungs in others]
+    assert ["done"] * 3 in found
+    assert all(one == sorted(one) for one in found), "done, then skipped, and nothing failed"
+    assert {status for one in found for status in one} <= {"done", "skipped"}
+    kept = {cell.key: plan.store.cell_path(cell.key).stat().st_mtime_ns for rungs in others for cell in rungs}
+    (temp_project.folder / "always" / names[0]).unlink()
+    code, out, err = temp_project.invoke("sweep", "race.yaml", "--methods", "race")
+    assert code == 0, out + err
+    assert statuses(plan, doomed)[0] == "done"
+    assert set(statuses(plan, doomed)) <= {"done", "skipped"}
+    assert {key: plan.store.cell_path(key).stat().st_mtime_ns for key in kept} == kept
