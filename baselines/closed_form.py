@@ -6,7 +6,7 @@ the mapped source, which the target's mean would shift by something that says no
 direction is projected out of the map (``centre``): the inner product with an untouched target is then that with
 the centred one.
 
-The connector is linear whatever ``connector.hidden_layers`` says; evaluations are booked with the sweep's shape.
+The connector is linear whatever ``connector.hidden_layers`` says, and is booked as such.
 """
 
 from abc import ABC, abstractmethod
@@ -51,7 +51,7 @@ class ClosedForm(ABC):
     centre: bool = True
 
     kind: ClassVar[Kind] = "joint"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     budgeted: ClassVar[bool] = False
     needs_targets: ClassVar[bool] = False
     """Whether the target encoders' covariances are needed."""
@@ -106,7 +106,7 @@ class ClosedForm(ABC):
         """Closed form of the spending, exact."""
         choices = len(self.choices)
         solve = moments_flops(sizes, targets=self.needs_targets) + choices * self.solve_flops(sizes)
-        scored = choices * sum(sizes.score_flops(pair) for pair in sizes.pairs)
+        scored = choices * sum(sizes.scoring(pair, linear=True) for pair in sizes.pairs)
         return Estimate({"solve": solve, "eval": scored}, trained_params=_params(sizes))
 
 

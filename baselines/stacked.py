@@ -47,7 +47,10 @@ class Stack(nn.Module):
         return [(weight[row], bias[row]) for weight, bias in zip(self.weights, self.biases, strict=True)]
 
     def clip(self, limit: float) -> Float[Tensor, " pairs"]:
-        """Clip each pair's gradients on their own, as ``torch.nn.utils.clip_grad_norm_`` would; returns the norms."""
+        """Clip each pair's gradients on their own, as ``torch.nn.utils.clip_grad_norm_`` would; returns the norms.
+
+        Gradients of a pair whose norm is not finite become zero: it has diverged, and must not touch what is shared.
+        """
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         norms = torch.stack([grad.flatten(1).norm(dim=1) if grad.dim() > 1 else grad.abs() for grad in grads])
         total = norms.norm(dim=0)
@@ -55,6 +58,10 @@ class Stack(nn.Module):
             factor = (limit / (total + 1e-6)).clamp(max=1.0)
             for grad in grads:
                 grad.mul_(factor.view(-1, *[1] * (grad.dim() - 1)))
+        gone = ~torch.isfinite(total)
+        if gone.any():
+            for grad in grads:
+                grad[gone] = 0.0
         return total
 
 
@@ -113,7 +120,7 @@ class ApeStacked(Recipe):
 
     FLOPs are ape's; what it saves is wall-clock: one read of each batch for all pairs, and few large kernels in the
     place of many small ones. All pairs lie in memory together, with their gradients and moments. A pair that
-    diverges ends the training of all.
+    diverges is lost alone; it costs its FLOPs to the end.
 
     Attributes:
         lrs: Peak learning rates that differ from ``lr``: of a pair (``"image id + text id"``), or of all pairs of an
@@ -144,6 +151,7 @@ class ApeStacked(Recipe):
             pair_sampler=itertools.repeat(problem.pairs),
             pairs_per_step=len(problem.pairs),
             stacks=stacks,
+            independent=[pair for stack in stacks for pair in stack.pairs],
         )
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:

@@ -1,5 +1,6 @@
 """Running one cell: fit, the common evaluation, and its record on disk. The same on every backend."""
 
+import dataclasses
 import math
 import time
 import traceback
@@ -24,7 +25,7 @@ from harness.metrics import METRICS, QUERIES, from_ranks, higher_is_better, quer
 from harness.plan import Entry, Plan, make_plan, method_name
 from harness.provenance import provenance
 from harness.rungs import before
-from harness.store import CellRecord, CheckpointRecord, PairMetrics, PlannedCell, RunStore
+from harness.store import CellRecord, CheckpointRecord, LostPair, PairMetrics, PlannedCell, RunStore
 from harness.workspace import Workspace
 
 
@@ -79,6 +80,10 @@ def run_cell(plan: Plan, cell: PlannedCell) -> CellRecord:
         cpus=cell.cpus,
         gpus=cell.gpus,
         diverged_step=diverged_step,
+        lost=[
+            LostPair(image=pair[0], text=pair[1], step=why.step, error=str(why))
+            for pair, why in (fit.lost.items() if fit else ())
+        ],
         error=error,
         traceback=trace,
         warnings=list(fit.warnings) if fit else [],
@@ -158,11 +163,12 @@ def _fit(plan: Plan, entry: Entry, cell: PlannedCell, ledger: Ledger, start: flo
         fit = entry.method.fit(problem, entry.budget, seed=cell.seed, progress=progress)
     if fit.diverged:
         return problem, fit
-    bad = [pair for pair in pairs if not math.isfinite(fit.scores.get(pair, math.nan))]
+    kept = [pair for pair in pairs if pair not in fit.lost]
+    bad = [pair for pair in kept if not math.isfinite(fit.scores.get(pair, math.nan))]
     if bad:
-        raise ValueError(f"no finite score for {len(bad)} of {len(pairs)} pairs, first {bad[0]}")
+        raise ValueError(f"no finite score for {len(bad)} of {len(kept)} pairs, first {bad[0]}")
     if fit.connectors is not None:
-        made = [pair for pair in pairs if pair not in fit.predicted]
+        made = [pair for pair in kept if pair not in fit.predicted]
         bad = [pair for pair in made if pair not in fit.connectors or not finite(fit.connectors[pair])]
         if bad:
             raise ValueError(f"no finite connector of {len(bad)} of {len(made)} pairs, first {bad[0]}")
@@ -197,8 +203,10 @@ def _evaluate(
                 for number, pair in enumerate(pairs):
                     if pair not in (fit.connectors or {}):
                         continue
-                    of_pair = task.ranks(pair, (fit.connectors or {})[pair], queries)
-                    ledger.add("runner_eval", task.flops(problem.sizes, pair, queries))
+                    layers = (fit.connectors or {})[pair]
+                    of_pair = task.ranks(pair, layers, queries)
+                    sizes = dataclasses.replace(problem.sizes, hidden_layers=len(layers) - 1)
+                    ledger.add("runner_eval", task.flops(sizes, pair, queries))
                     found.setdefault(pair, {})[task.label] = from_ranks(task.kind, of_pair)
                     if split == "test":
                         ranks |= {f"{number}/{task.label}/{query}": of_pair[query] for query in queries}
@@ -213,6 +221,7 @@ def _evaluate(
             test=numbers["test"].get(pair, {}),
         )
         for pair in pairs
+        if pair not in fit.lost
     ]
     return metrics, ranks
 
@@ -226,7 +235,7 @@ def _curve(cell: PlannedCell, fit: Fit | None) -> list[CheckpointRecord]:
             samples_per_pair=point.samples_per_pair,
             flops=point.flops,
             seconds=point.seconds,
-            scores=[point.scores[pair] for pair in cell.pairs],
+            scores=[point.scores.get(pair) for pair in cell.pairs],
         )
         for point in (fit.curve if fit else ())
     ]

@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 from harness.registry import near
 
 BUDGET_KEYS = ("epochs", "updates_per_pair", "flops", "seconds")
-ENCODER_KEYS = ("id", "dim", "params")
+ENCODER_FACTS = ("dim", "params", "license", "flops_per_sample", "seconds_per_sample")
 TASK_KINDS = ("retrieval", "zero_shot")
 
 
@@ -36,13 +36,16 @@ class Model(BaseModel):
 
 
 class EncoderConfig(BaseModel):
-    """``scheme:name``, or a mapping with ``id``, stated facts (``dim``, ``params``) and options of the scheme."""
+    """``scheme:name``, or a mapping with ``id``, stated facts (``ENCODER_FACTS``) and options of the scheme."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     id: str
     dim: Annotated[int, Field(gt=0)] | None = None
     params: Annotated[float, Field(gt=0)] | None = None
+    license: str | None = None
+    flops_per_sample: Annotated[float, Field(gt=0)] | None = None
+    seconds_per_sample: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -53,6 +56,11 @@ class EncoderConfig(BaseModel):
     def options(self) -> dict[str, Any]:
         """What is left for the scheme."""
         return dict(self.model_extra or {})
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is stated."""
+        return {name: value for name in ENCODER_FACTS if (value := getattr(self, name)) is not None}
 
 
 class ConnectorConfig(Model):
@@ -96,6 +104,8 @@ class Constraints(Model):
         max_image_params: Most parameters of the image encoder.
         max_text_params: Most parameters of the text encoder.
         max_encode_flops: Most forward FLOPs of both encoders together, for one image and one caption.
+        max_encode_latency_ms: Most milliseconds of both encoders together, for one image and one caption, as measured
+            while the banks were extracted (per sample of a batch, on that machine) or as stated.
         licenses: Allowed licences of both encoders' weights.
     """
 
@@ -104,6 +114,7 @@ class Constraints(Model):
     max_image_params: Annotated[float, Field(gt=0)] | None = None
     max_text_params: Annotated[float, Field(gt=0)] | None = None
     max_encode_flops: Annotated[float, Field(gt=0)] | None = None
+    max_encode_latency_ms: Annotated[float, Field(gt=0)] | None = None
     licenses: Annotated[list[str], BeforeValidator(_as_list)] | None = None
 
 

@@ -39,6 +39,7 @@ METHODS: Registry["type[Method]"] = Registry(
         "add_encoder": "hyma.add_encoder:AddEncoder",
         "additive": "baselines.additive:Additive",
         "ape": "baselines.ape:Ape",
+        "ape_asha": "baselines.asha:ApeAsha",
         "ape_halving": "baselines.halving:ApeHalving",
         "ape_stacked": "baselines.stacked:ApeStacked",
         "cca": "baselines.closed_form:Cca",
@@ -190,6 +191,7 @@ class Sizes:
         train_captions: Captions of the training images; None: one each.
         validation_images: Images of the validation split.
         classes: Classes of the data's labels, 0 without labels.
+        linear_score_flops: The same with a connector without hidden layers, whatever the sweep's has; None: no other.
         image_params: Image encoder id -> its parameters, of those for which they are known.
         text_params: The same for text encoders.
     """
@@ -205,6 +207,7 @@ class Sizes:
     train_captions: int | None = None
     validation_images: int = 0
     classes: int = 0
+    linear_score_flops: Callable[[Pair], float] | None = None
     image_params: Mapping[str, float] = field(default_factory=dict)
     text_params: Mapping[str, float] = field(default_factory=dict)
 
@@ -217,6 +220,10 @@ class Sizes:
         image, text = self.image_dims[pair[0]], self.text_dims[pair[1]]
         source, target = (text, image) if self.direction == "text_to_image" else (image, text)
         return ConnectorShape(source, target, self.hidden_layers, self.width)
+
+    def scoring(self, pair: Pair, *, linear: bool) -> float:
+        """FLOPs of one ``Problem.score`` of a pair, by whether its connector is one layer."""
+        return (self.linear_score_flops or self.score_flops)(pair) if linear else self.score_flops(pair)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """floor(images / batch size).
@@ -281,7 +288,7 @@ class Problem:
 
     def score(self, pair: Pair, layers: Layers) -> float:
         """The selection metric of a connector on validation data; its FLOPs are booked under ``eval``."""
-        self.ledger.add("eval", self.sizes.score_flops(pair))
+        self.ledger.add("eval", self.sizes.scoring(pair, linear=len(layers) == 1))
         with self.ledger.section("eval"):
             return self.scorer(pair, layers)
 
@@ -323,6 +330,7 @@ class Fit:
         samples_per_pair: Mean over the pairs.
         trained_params: Parameters trained.
         diverged: Set when training broke down; what was reached before stands in the other fields.
+        lost: Pairs whose own training broke down while the others' went on. They have no score and no connector.
         warnings: Things a reader should know.
         state: What the pair's next rung needs to go on, for a method with rungs.
     """
@@ -338,6 +346,7 @@ class Fit:
     samples_per_pair: float = 0.0
     trained_params: int = 0
     diverged: Diverged | None = None
+    lost: Mapping[Pair, Diverged] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     state: Mapping[str, Tensor] | None = None
 
@@ -406,6 +415,23 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class AsyncPolicy(Protocol):
+    """What a ``per_pair`` method adds to have trailing pairs stopped one by one, as results come in (ASHA).
+
+    The rungs are cells as a ``Policy``'s, but a backend's scheduler decides after each of them, so such a method is not
+    reproducible: which pairs reach a rung depends on the order in which cells end. A backend without one refuses.
+    """
+
+    reduction_factor: float
+    """A pair goes on from a rung when it is among the best 1/reduction_factor of those that have ended it; also the
+    ratio of the rungs' budgets."""
+
+    def rungs(self, pairs: int, budget: Budget) -> Sequence[Budget]:
+        """See ``Policy.rungs``."""
+        ...
+
+
 PUBLISHED_PHASES = ("connector", "logits", "hypernet")
 """What the papers count: forward and backward matrix products of training."""
 
@@ -432,12 +458,13 @@ def estimate_of(method: Method, sizes: Sizes, budget: Budget, convention: Conven
 
 
 def takes_budget(method: Method) -> bool:
-    """Whether a budget must be given: not for ``score`` methods and those that say ``budgeted = False``."""
+    """Whether a budget must be given, and may be: not for ``score`` methods and those that say ``budgeted = False``."""
     return bool(getattr(method, "budgeted", method.kind != "score"))
 
 
 __all__ = [
     "METHODS",
+    "AsyncPolicy",
     "Batch",
     "Budget",
     "Checkpoint",

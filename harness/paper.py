@@ -76,7 +76,7 @@ def stated(sweep: Sweep, modality: Modality, missing: HarnessError) -> dict[str,
         if config.dim is not None:
             found[config.id] = Stated(config.dim, config.params)
         elif ":" in config.id:
-            spec = EncoderSpec(config.id, config.dim, config.params, config.options)
+            spec = EncoderSpec(config.id, options=config.options, **config.facts)
             info = scheme_of(spec).describe(spec, modality)
             found[config.id] = Stated(info.dim, info.params)
         else:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,16 +12,29 @@ from typing import Any
 import numpy as np
 
 from harness.config import MethodConfig, Sweep, build_config, place
+from harness.constraints import MEASURED, may_meet
 from harness.data.base import Index
 from harness.encoders.base import EncoderInfo
 from harness.errors import HarnessError
 from harness.losses import LOSSES
-from harness.method import METHODS, Budget, Convention, Estimate, Method, Pair, Policy, estimate_of, takes_budget
+from harness.method import (
+    METHODS,
+    AsyncPolicy,
+    Budget,
+    Convention,
+    Estimate,
+    Method,
+    Pair,
+    Policy,
+    estimate_of,
+    takes_budget,
+)
 from harness.metrics import higher_is_better
 from harness.provenance import provenance, source_digest
 from harness.rungs import READY, verdicts
 from harness.store import (
     EncoderRecord,
+    Latency,
     Manifest,
     PlannedCell,
     PlannedMethod,
@@ -96,8 +110,32 @@ class Plan:
             HarnessError: The first thing found.
         """
         self.workspace.check()
+        self.check_constraints()
         for entry in self.entries.values():
             _estimate(self.workspace, entry, _groups(entry.method, self.workspace.pairs)[0])
+
+    def check_constraints(self, *, on_paper: bool = False) -> None:
+        """Find constraints that no pair can meet, from what is known before anything is extracted.
+
+        Args:
+            on_paper: The encoders are stand-ins, of which more may be known later.
+
+        Raises:
+            HarnessError: No pair can.
+        """
+        workspace, given = self.workspace, self.workspace.sweep.selection.constraints.model_dump(exclude_none=True)
+        if not given:
+            return
+        images = [_encoder_record(workspace, info) for _, info in workspace.images.values()]
+        texts = [_encoder_record(workspace, info) for _, info in workspace.texts.values()]
+        pairs = list(itertools.product(images, texts))
+        unknown = frozenset(given) if on_paper else MEASURED
+        if not any(may_meet(pair, given, unknown=unknown) for pair in pairs):
+            raise HarnessError(
+                f"none of the {len(pairs)} pairs can meet the constraints",
+                where=place(workspace.sweep.source, "selection.constraints"),
+                fix="loosen them, or state params or license of the encoders where they are not known",
+            )
 
 
 def make_plan(workspace: Workspace) -> Plan:
@@ -160,8 +198,10 @@ def _entry(sweep: Sweep, label: str, config: MethodConfig, pairs: int) -> Entry:
             raise HarnessError(f"two budgets: {', '.join(config.budget)}", fix="give one of them")
         if not config.budget and takes_budget(method):
             raise HarnessError("has no budget", fix="give epochs, updates_per_pair, flops or seconds")
+        if config.budget and not takes_budget(method):
+            raise HarnessError(f"takes no budget, but {next(iter(config.budget))} is given", fix="leave it out")
         budget = Budget(**(dict(config.budget) or {"epochs": 1}))
-        rungs = tuple(method.rungs(pairs, budget)) if isinstance(method, Policy) else ()
+        rungs = tuple(method.rungs(pairs, budget)) if isinstance(method, Policy | AsyncPolicy) else ()
     return Entry(label, method, budget, config, rungs)
 
 
@@ -297,6 +337,14 @@ def _encoder_record(workspace: Workspace, info: EncoderInfo) -> EncoderRecord:
         flops_per_sample=(meta.encode_flops / meta.count if meta and meta.encode_flops else info.flops_per_sample),
         encode_flops=meta.encode_flops if meta else None,
         encode_s=meta.encode_seconds if meta else None,
+        # Stated goes before measured: it may be of the hardware that matters.
+        latency=(
+            Latency(seconds_per_sample=info.seconds_per_sample)
+            if info.seconds_per_sample is not None
+            else meta.latency
+            if meta
+            else None
+        ),
     )
 
 

@@ -2,14 +2,15 @@
 
 A decision is a function of the records on disk alone, so it is the same on every backend, after an interruption, and in
 whatever order cells finished. A pair that failed or diverged ranks last at its rung. A cell that is decided against
-gets a record with the status ``skipped``, so that nothing counts it as missing.
+gets a record with the status ``skipped``, so that nothing counts it as missing. An asynchronous policy's decisions are
+made by a backend's scheduler; there these records are the decisions themselves (``stop``).
 """
 
 import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from harness.method import Pair, Policy
+from harness.method import AsyncPolicy, Pair, Policy
 from harness.provenance import provenance
 from harness.store import CellRecord, LedgerRecord, PlannedCell
 
@@ -40,6 +41,20 @@ def settle(plan: "Plan") -> None:
             later = following.get((cell.label, cell.seed, tuple(cell.pairs), (cell.rung or 0) + 1))
             if later and (judged[later.key] == SKIPPED or _status(plan, later) == "done"):
                 store.state_path(cell.key).unlink(missing_ok=True)
+
+
+def stop(plan: "Plan", cell: PlannedCell) -> None:
+    """Record a scheduler's decision that the pair goes no further than this rung cell."""
+    for later in chain(plan, cell)[1:]:
+        plan.store.write_cell(_skipped(plan, later))
+    plan.store.state_path(cell.key).unlink(missing_ok=True)
+
+
+def chain(plan: "Plan", cell: PlannedCell) -> list[PlannedCell]:
+    """This rung cell and the same pair's rungs above it, in order."""
+    own = (cell.label, cell.seed, cell.pairs)
+    above = [c for c in plan.cells if (c.label, c.seed, c.pairs) == own and (c.rung or 0) >= (cell.rung or 0)]
+    return sorted(above, key=lambda c: c.rung or 0)
 
 
 def next_wave(plan: "Plan", ran: Iterable[PlannedCell]) -> list[PlannedCell]:
@@ -73,6 +88,9 @@ def _races(plan: "Plan") -> Iterator[list[PlannedCell]]:
 
 def _judged(plan: "Plan", cells: list[PlannedCell]) -> Iterator[tuple[PlannedCell, str]]:
     policy = plan.entries[cells[0].label].method
+    if isinstance(policy, AsyncPolicy):
+        yield from _each_alone(plan, cells)
+        return
     assert isinstance(policy, Policy)
     higher = plan.higher_is_better
     runs: set[Pair] | None = {cell.pairs[0] for cell in cells}
@@ -85,6 +103,21 @@ def _judged(plan: "Plan", cells: list[PlannedCell]) -> Iterator[tuple[PlannedCel
         known = {pair: score for pair, score in scores.items() if score is not None}
         decided = runs is not None and len(known) == len(scores)
         runs = set(policy.keep(rung, known, higher_is_better=higher)) if decided else None
+
+
+def _each_alone(plan: "Plan", cells: list[PlannedCell]) -> Iterator[tuple[PlannedCell, str]]:
+    """An asynchronous race: a pair's rung may run when the one before is done, unless it is recorded as skipped."""
+    by_pair: dict[tuple[Pair, ...], list[PlannedCell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.rung or 0):
+        by_pair.setdefault(tuple(cell.pairs), []).append(cell)
+    for rungs in by_pair.values():
+        verdict, status = READY, "done"
+        for cell in rungs:
+            if verdict == READY:
+                verdict = WAITING if status is None else READY if status == "done" else SKIPPED
+            status = _status(plan, cell)
+            verdict = SKIPPED if verdict == READY and status == "skipped" else verdict
+            yield cell, verdict
 
 
 def _score(plan: "Plan", cell: PlannedCell) -> float | None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from harness.config import ENCODER_FACTS
 from harness.connectors import Layers, connect, from_state
 from harness.encoders.base import Encoder, EncoderSpec, Modality, scheme_of
 from harness.errors import HarnessError
@@ -77,8 +78,8 @@ class StitchedModel:
 
     def _encoder(self, modality: Modality) -> Encoder:
         written = dict(self.config[f"{modality}_encoder"])
-        facts = {key: written.pop(key, None) for key in ("id", "dim", "params")}
-        spec = EncoderSpec(facts["id"], facts["dim"], facts["params"], written)
+        facts = {key: written.pop(key, None) for key in ("id", *ENCODER_FACTS)}
+        spec = EncoderSpec(**facts, options=written)
         if ":" not in spec.id:
             raise HarnessError(
                 f"{spec.id!r} names embeddings that came with the data, not an encoder that can be loaded",

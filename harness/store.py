@@ -61,6 +61,15 @@ class PairMetrics(Record):
     test: dict[str, dict[str, float]] = {}
 
 
+class LostPair(Record):
+    """A pair of a joint cell whose training broke down while the others' went on: it has no metrics."""
+
+    image: str
+    text: str
+    step: int
+    error: str
+
+
 class CheckpointRecord(Record):
     """One point of a method's curve.
 
@@ -71,7 +80,8 @@ class CheckpointRecord(Record):
         samples_per_pair: Mean samples per pair so far.
         flops: The method's total FLOPs so far (for this cell).
         seconds: Seconds so far (for this cell).
-        scores: ``[pairs]`` the method's score of each of the cell's pairs, in the order of ``CellRecord.pairs``.
+        scores: ``[pairs]`` the method's score of each of the cell's pairs, in the order of ``CellRecord.pairs``; None
+            for a pair that has been lost.
     """
 
     step: int
@@ -80,7 +90,7 @@ class CheckpointRecord(Record):
     samples_per_pair: float
     flops: float
     seconds: float
-    scores: list[float]
+    scores: list[float | None]
 
 
 class LedgerRecord(Record):
@@ -129,6 +139,7 @@ class CellRecord(Record):
         cpus: CPUs held.
         gpus: GPUs held.
         diverged_step: Step at which training broke down.
+        lost: Pairs that diverged on their own.
         error: One line: what went wrong.
         traceback: Its traceback, for the log.
         warnings: Things a reader should know.
@@ -157,6 +168,7 @@ class CellRecord(Record):
     cpus: float = 1.0
     gpus: float = 0.0
     diverged_step: int | None = None
+    lost: list[LostPair] = []
     error: str | None = None
     traceback: str | None = None
     warnings: list[str] = []
@@ -187,6 +199,20 @@ class PlannedMethod(Record):
     """sha256 of the method's module, to notice a change without a raised version."""
 
 
+class Latency(Record):
+    """How long an encoder takes for one sample.
+
+    Attributes:
+        seconds_per_sample: Median over the batches of an extraction of the time per sample; or as stated.
+        batch_size: Samples of these batches; None when stated.
+        device: Where they were computed; None when stated.
+    """
+
+    seconds_per_sample: float
+    batch_size: int | None = None
+    device: str | None = None
+
+
 class EncoderRecord(Record):
     """Facts about one encoder of the run. ``encode_flops`` and ``encode_s`` cover all rows of the dataset."""
 
@@ -199,6 +225,7 @@ class EncoderRecord(Record):
     flops_per_sample: float | None = None
     encode_flops: float | None = None
     encode_s: float | None = None
+    latency: Latency | None = None
 
 
 class TaskRecord(Record):

@@ -121,6 +121,8 @@ class Trainee:
         shuffle: Whether every epoch's images come in a new order.
         apply: (what is generated for a step, mapped side's rows) -> mapped rows.
         connector_flops: Closed form of ``apply``, forward and backward, for a shape and a number of rows.
+        independent: The pairs in the order of the norms that ``clip`` returns, when each is trained on its own: one
+            that diverges is lost then, and the others go on. ``clip`` must leave it no gradient that is not finite.
     """
 
     parameters: Sequence[Tensor]
@@ -133,6 +135,7 @@ class Trainee:
     shuffle: bool = True
     apply: Callable[[Layers, Tensor], Tensor] = connect
     connector_flops: ConnectorFlops = connector_step
+    independent: Sequence[Pair] = ()
 
     @property
     def trained(self) -> list[Tensor]:
@@ -318,7 +321,8 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
     """AdamW on the mean loss of each step's pairs, scored on validation data at geometric checkpoints.
 
     A gradient or weight that is not finite ends the training, and connectors that are at chance after it have
-    collapsed: the Fit then carries ``diverged``. Under ``problem.rung`` training goes on where the rung before left off
+    collapsed: the Fit then carries ``diverged``. Where pairs are trained independently it ends that of its pair only,
+    which is ``lost``, until none is left. Under ``problem.rung`` training goes on where the rung before left off
     and stops at this rung's budget, with the batches and the learning rates that an uninterrupted training of the whole
     budget has at the same steps.
 
@@ -355,6 +359,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
     curve: list[Checkpoint] = []
     connectors: dict[Pair, Layers] = {}
     diverged: Diverged | None = None
+    lost: dict[Pair, Diverged] = {}
     warnings: tuple[str, ...] = (UNREPRODUCIBLE,) if budget.seconds is not None else ()
     batches = problem.train.batches(recipe.batch_size, seed, shuffle=trainee.shuffle)
     samples = zip(trainee.pair_sampler, batches, strict=False)
@@ -369,11 +374,16 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
             for phase, flops in (booked | {"optimizer": adamw_step(n_params)}).items():
                 ledger.add(phase, flops)
             norms = trainee.clip(recipe.clip if recipe.clip else math.inf)
-            ledger.updates += len(pairs)
-            ledger.samples += len(pairs) * recipe.batch_size
+            ledger.updates += len(pairs) - len(lost)
+            ledger.samples += (len(pairs) - len(lost)) * recipe.batch_size
             if not torch.isfinite(norms).all():
-                diverged = Diverged(step, f"gradient norm is {norms[~torch.isfinite(norms)].flatten()[0].item()}")
-                break
+                reasons = [f"gradient norm is {norm}" for norm in norms.flatten().tolist()]
+                ended_now = [number for number, fine in enumerate(torch.isfinite(norms).flatten().tolist()) if not fine]
+                for number in ended_now if trainee.independent else ():
+                    lost.setdefault(trainee.independent[number], Diverged(step, reasons[number]))
+                if len(lost) == len(sizes.pairs) or not trainee.independent:
+                    diverged = Diverged(step, reasons[ended_now[0]])
+                    break
             optimizer.step()
         progress(step, last or horizon.expected(step))
         ended = step == last or horizon.over()
@@ -384,10 +394,15 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
                     for part in batched(sizes.pairs, max(PAIRS_AT_ONCE, trainee.pairs_per_step))
                     for pair, layers in trainee.generate(part).items()
                 }
-            if not all(map(finite, connectors.values())):
-                diverged = Diverged(step, "a connector's weights are not finite")
-                break
-            scores = {pair: problem.score(pair, connectors[pair]) for pair in sizes.pairs}
+            unsound = [pair for pair in connectors if pair not in lost and not finite(connectors[pair])]
+            if unsound:
+                why = Diverged(step, "a connector's weights are not finite")
+                lost |= dict.fromkeys(unsound if trainee.independent else (), why)
+                if len(lost) == len(sizes.pairs) or not trainee.independent:
+                    diverged = why
+                    break
+            connectors = {pair: layers for pair, layers in connectors.items() if pair not in lost}
+            scores = {pair: problem.score(pair, connectors[pair]) for pair in connectors}
             curve.append(
                 Checkpoint(
                     step=step,
@@ -418,6 +433,7 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
         samples_per_pair=done * recipe.batch_size,
         trained_params=n_params,
         diverged=diverged,
+        lost=lost,
         warnings=warnings,
         state=saved(last or 0, trained, optimizer) if rung and last != horizon.steps and not diverged else None,
     )

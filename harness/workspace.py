@@ -1,5 +1,6 @@
 """A sweep resolved against the world: its datasets, encoders, banks and tasks. Builds nothing, reads no pixels."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -168,6 +169,7 @@ class Workspace:
             width=connector.width,
             direction=connector.direction,
             score_flops=self._score_flops,
+            linear_score_flops=lambda pair: self._score_flops(pair, linear=True),
             train_captions=self._train_captions,
             validation_images=len(self.index.splits["validation"]),
             classes=0 if self.index.labels is None else int(self.index.labels.max()) + 1,
@@ -229,8 +231,9 @@ class Workspace:
         images = self.index.splits["validation"]
         return len(images), int(np.isin(self.index.caption_image, images).sum())
 
-    def _score_flops(self, pair: Pair) -> float:
+    def _score_flops(self, pair: Pair, *, linear: bool = False) -> float:
         task, sizes, (images, texts) = self.selection_task, self.sizes((pair,)), self._validation_counts
+        sizes = dataclasses.replace(sizes, hidden_layers=0) if linear else sizes
         if task.prompts is not None:
             return zero_shot_flops(sizes, pair, images, texts, task.templates)
         queries = len(queries_of(task.config.kind, self.sweep.selection.metric))
@@ -249,7 +252,7 @@ class Workspace:
         configs = configs[: self.sweep.first_image_encoders] if modality == "image" else configs
         found = {}
         for config in configs:
-            spec = EncoderSpec(config.id, config.dim, config.params, config.options)
+            spec = EncoderSpec(config.id, options=config.options, **config.facts)
             if own is not None and config.id not in own:
                 raise HarnessError(
                     f"the data holds no {modality} embeddings of {config.id!r}",

@@ -30,13 +30,17 @@ from reports.views import CutReference, Side, cost_ratio, views_of
 
 @dataclass(frozen=True)
 class Problem:
-    """A planned cell without a usable result. ``status`` is failed, timeout, diverged or missing."""
+    """A planned cell without a usable result. ``status`` is failed, timeout, diverged or missing.
+
+    ``alone``: a pair that diverged alone, in a cell whose other pairs are done.
+    """
 
     label: str
     seed: int
     pairs: list[Pair]
     status: str
     reason: str
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,6 +228,10 @@ def _problems(run: RunData) -> list[Problem]:
                 step = "" if record.diverged_step is None else f" (step {record.diverged_step})"
                 reason = (record.error or "no reason recorded") + step
                 found.append(Problem(data.label, cell.seed, cell.pairs, record.status, reason))
+            for lost in record.lost if record and record.status == "done" else ():
+                found.append(
+                    Problem(data.label, cell.seed, [(lost.image, lost.text)], "diverged", lost.error, alone=True)
+                )
     return found
 
 

@@ -1,18 +1,14 @@
 """Constraints on picks, constraint levels, and the Pareto set of score against encoder cost."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import numpy as np
 from jaxtyping import Bool, Float
 
+from harness.constraints import Encoders, encode_flops, encode_latency_ms, meets
 from harness.errors import HarnessError
-from harness.store import EncoderRecord, Manifest
+from harness.store import Manifest
 
 PARAM_LEVELS = (30e6, 120e6)
 """Borders of the levels of image-encoder parameters (those of the Hyper-Align poster)."""
-
-Encoders = tuple[EncoderRecord, EncoderRecord]
 
 
 def _encoders(manifest: Manifest) -> list[Encoders]:
@@ -20,27 +16,6 @@ def _encoders(manifest: Manifest) -> list[Encoders]:
     images = {encoder.id: encoder for encoder in manifest.image_encoders}
     texts = {encoder.id: encoder for encoder in manifest.text_encoders}
     return [(images[image], texts[text]) for image, text in manifest.pairs]
-
-
-def _at_most(value: float | None, limit: float) -> bool:
-    return value is not None and value <= limit
-
-
-def encode_flops(pair: Encoders) -> float | None:
-    """Forward FLOPs of one image and one caption; None where one of them is not known."""
-    one, other = pair[0].flops_per_sample, pair[1].flops_per_sample
-    return None if one is None or other is None else one + other
-
-
-TESTS: Mapping[str, Callable[[Encoders, Any], bool]] = {
-    "image_dim": lambda pair, dims: pair[0].dim in dims,
-    "text_dim": lambda pair, dims: pair[1].dim in dims,
-    "max_image_params": lambda pair, limit: _at_most(pair[0].params, limit),
-    "max_text_params": lambda pair, limit: _at_most(pair[1].params, limit),
-    "max_encode_flops": lambda pair, limit: _at_most(encode_flops(pair), limit),
-    "licenses": lambda pair, names: all(encoder.license in names for encoder in pair),
-}
-"""Field of ``harness.config.Constraints`` -> whether a pair meets it; what is not known does not."""
 
 
 def allowed_pairs(manifest: Manifest) -> Bool[np.ndarray, " pairs"]:
@@ -52,12 +27,12 @@ def allowed_pairs(manifest: Manifest) -> Bool[np.ndarray, " pairs"]:
     given = manifest.selection.constraints
     if not given:
         return np.ones(len(manifest.pairs), dtype=bool)
-    met = np.array([all(TESTS[name](pair, value) for name, value in given.items()) for pair in _encoders(manifest)])
+    met = np.array([meets(pair, given) for pair in _encoders(manifest)])
     if not met.any():
         raise HarnessError(
             f"none of the {len(met)} pairs is known to meet the constraints",
             where="selection.constraints",
-            fix="loosen them, or state params, license or flops_per_sample of the encoders",
+            fix="loosen them, or state params, license, flops_per_sample or seconds_per_sample of the encoders",
         )
     return met
 
@@ -95,12 +70,14 @@ def pareto(manifest: Manifest, truth: Float[np.ndarray, " pairs"]) -> tuple[str,
         truth: Scores, larger is better; NaN is left out.
 
     Returns:
-        (``encode FLOPs`` or ``parameters``, [(pair's number, cost)]); None where neither is known of all pairs.
+        (``encode FLOPs``, ``parameters`` or ``encode latency``, [(pair's number, cost)]), the first of them that is
+        known of all pairs; latency in milliseconds. None where none is.
     """
     pairs = _encoders(manifest)
     for kind, costs in (
         ("encode FLOPs", [encode_flops(pair) for pair in pairs]),
         ("parameters", [None if None in (i.params, t.params) else (i.params or 0) + (t.params or 0) for i, t in pairs]),
+        ("encode latency", [encode_latency_ms(pair) for pair in pairs]),
     ):
         known = [float(cost) for cost in costs if cost is not None]
         if len(known) < len(costs):

@@ -118,7 +118,7 @@ class Curve:
         if beyond or (reached < 1 and record.curve):
             return [float("nan")] * len(record.pairs)
         if record.curve:
-            return record.curve[reached - 1].scores
+            return [float("nan") if score is None else score for score in record.curve[reached - 1].scores]
         by_pair = {(entry.image, entry.text): entry.score for entry in record.metrics}
         return [by_pair.get(pair, float("nan")) for pair in record.pairs]
 

@@ -130,6 +130,7 @@ def _method(label: str, planned: PlannedMethod, manifest: Manifest, records: Map
         if record.status == "diverged":
             ran[row, _places(record.pairs, columns)] = True
             scores[row, _places(record.pairs, columns)] = np.nan
+        ran[row, _places(((pair.image, pair.text) for pair in record.lost), columns)] = True
         for entry in record.metrics:
             column = columns.get((entry.image, entry.text))
             if column is not None:

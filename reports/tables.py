@@ -309,7 +309,11 @@ def pareto_table(analysis: Analysis) -> TextTable | None:
         return None
     kind, points = found
     sign = 1.0 if analysis.truth.higher_is_better else -1.0
-    shown = names.flops if kind == "encode FLOPs" else lambda value: f"{value / 1e6:,.1f} M"
+    shown = {
+        "encode FLOPs": names.flops,
+        "parameters": lambda value: f"{value / 1e6:,.1f} M",
+        "encode latency": lambda value: f"{value:.3g} ms",
+    }[kind]
     rows = [
         [pair_name(analysis.manifest.pairs[n]), shown(cost), names.number(sign * analysis.truth.mean[n])]
         for n, cost in points

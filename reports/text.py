@@ -37,10 +37,14 @@ def answer(analysis: Analysis) -> list[str]:
     left = len(analysis.methods) - 1 - len(headline_methods(analysis))
     if left > 0 and analysis.reference is not None:
         sentences.append(f"The table below has {left} more method{'s' if left > 1 else ''}.")
-    if analysis.problems:
+    alone = sum(problem.alone for problem in analysis.problems)
+    if alone:
+        what = "1 pair diverged" if alone == 1 else f"{alone} pairs diverged"
+        sentences.append(f"{what} alone, in cells whose other pairs are done (listed at the end).")
+    if cells := len(analysis.problems) - alone:
         planned = sum(len(result.data.cells) for result in analysis.methods.values())
         sentences.append(
-            f"This report is of a run with gaps: {len(analysis.problems)} of {planned} cells are missing, failed or "
+            f"This report is of a run with gaps: {cells} of {planned} cells are missing, failed or "
             "diverged (listed at the end)."
         )
     return sentences

@@ -9,6 +9,8 @@ from harness.cells import exact_threads, reopen_plan, run_cell
 from harness.metrics import from_ranks
 from harness.plan import Plan
 from harness.store import CellRecord
+from reports.analysis import analyse
+from reports.text import answer
 
 BAD = """
     from dataclasses import dataclass, replace
@@ -208,3 +210,36 @@ def test_zero_shot_beside_retrieval_is_evaluated_for_every_method(world) -> None
             assert 0 <= metrics.test["zero_shot"]["top1"] <= metrics.test["zero_shot"]["top5"] <= 1
     best = max(metrics.test["zero_shot"]["top5"] for r in by_key(plan).values() for metrics in r.metrics)
     assert best > 0.6, "ten classes: chance is 0.5"
+
+
+def test_a_pair_that_diverges_alone_is_recorded_and_ranks_last(world) -> None:
+    stacked = "{method: ape_stacked, epochs: 3, batch_size: 64, lr: 1.0e-2, clip: null, warmup: 0"
+    lrs = "lrs: {image01 + text00: 1.0e+38}"
+    plan = world.run(
+        "world.yaml", f"methods.wild={stacked}, {lrs}}}", f"methods.tame={stacked}}}", "seeds=[0]", "reference=tame"
+    )
+    wild, tame = (plan.store.record(c.key) for label in ("wild", "tame") for c in plan.cells if c.label == label)
+    assert wild.status == "done"
+    (lost,) = wild.lost
+    assert (lost.image, lost.text) == ("image01", "text00")
+    assert 1 <= lost.step <= 12
+    assert f"diverged at step {lost.step}: " in lost.error
+    number = wild.pairs.index(("image01", "text00"))
+    assert len(wild.metrics) == len(wild.pairs) - 1
+    assert [m.score for m in wild.metrics] == pytest.approx(
+        [m.score for n, m in enumerate(tame.metrics) if n != number], abs=0.05
+    )
+    assert [score is None for score in wild.curve[-1].scores] == [n == number for n in range(6)]
+
+    analysis = analyse(plan.store)
+    assert [(p.label, p.pairs, p.alone) for p in analysis.problems if p.status == "diverged"] == [
+        ("wild", [("image01", "text00")], True)
+    ]
+    data = analysis.methods["wild"].data
+    place = analysis.manifest.pairs.index(("image01", "text00"))
+    assert data.ran.all()
+    assert np.isnan(data.scores[0]).tolist() == [n == place for n in range(6)]
+    assert np.isfinite(analysis.methods["wild"].summary.spearman.value or np.nan)
+    assert any("1 pair diverged alone" in sentence for sentence in answer(analysis))
+    code, out, _ = world.invoke("status", "world")
+    assert (code, "diverged: wild seed 0 image01 x text00" in out) == (0, True)

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from harness.cells import run_cell
+from harness.rungs import settle
+
 DOCS = Path(__file__).parents[1]
 
 
@@ -20,6 +23,29 @@ def test_the_method_of_the_guide_runs(world) -> None:
     assert [record.status for record in records] == ["done"] * 6
     scores = {(m.image, m.text): m.score for record in records for m in record.metrics}
     assert max(scores.values()) > 0.2  # five of 40 validation images would be found by chance in 0.125
+
+
+def test_the_policy_of_the_guide_stops_pairs_that_are_far_behind(world) -> None:
+    world.write("one_look.py", block("docs/adding_a_method.md", "python", 1))
+    recipe = "epochs: 8, batch_size: 64, lr: 1.0e-2, warmup: 0.1"
+    plan = world.run(
+        "world.yaml",
+        "seeds=[0]",
+        f"methods.ape={{{recipe}}}",
+        f"methods.look={{method: './one_look.py:OneLook', margin: 0.03, {recipe}}}",
+    )
+    first = {cell.pairs[0]: plan.store.record(cell.key).metrics[0].score for cell in plan.cells if cell.rung == 0}
+    near = {pair for pair, score in first.items() if score >= max(first.values()) - 0.03}
+    assert 0 < len(near) < len(first)
+    settle(plan)
+    for cell in plan.missing():
+        run_cell(plan, cell)
+    ended = {cell.pairs[0]: plan.store.record(cell.key) for cell in plan.cells if cell.rung == 1}
+    assert {pair for pair, record in ended.items() if record.status == "done"} == near
+    assert {pair for pair, record in ended.items() if record.status == "skipped"} == first.keys() - near
+    for cell in plan.cells:
+        if cell.label == "ape" and cell.pairs[0] in near:
+            assert plan.store.record(cell.key).metrics == ended[cell.pairs[0]].metrics
 
 
 def test_every_file_that_a_document_names_is_there() -> None:

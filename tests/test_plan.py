@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 
 from baselines.ape import Ape
 from harness.errors import HarnessError
@@ -66,6 +67,7 @@ def test_a_key_changes_with_what_changes_the_numbers(changed, override: str, lab
         "bank.shard_rows=100",
         "image_encoders=[image02, image00, image01]",
         "text_encoders=[text01, text00]",
+        "text_encoders=[text00, {id: text01, license: mit, flops_per_sample: 9, seconds_per_sample: 0.1}]",
     ],
 )
 def test_a_key_does_not_change_with_what_does_not(changed, override: str) -> None:
@@ -219,3 +221,21 @@ def test_the_manifest_holds_resolved_configs_and_facts(finished) -> None:
     assert manifest.elapsed_s is not None
     assert manifest.elapsed_s > 0
     assert manifest.provenance["versions"]["torch"]
+
+
+def test_the_latency_of_an_encoder_is_the_stated_one_or_else_the_measured(world, tmp_path) -> None:
+    facts = "image_encoders=[{id: 'synthetic:8', seconds_per_sample: 0.25}, 'synthetic:9']"
+    (tmp_path / "m.csv").write_text("image,caption\n" + "".join(f"{n}.png,number {n}\n" for n in range(12)))
+    for n in range(12):
+        Image.new("RGB", (8, 8), (20 * n, 0, 0)).save(tmp_path / f"{n}.png")
+    data = f"data={{kind: manifest, file: '{tmp_path / 'm.csv'}', captions: [caption]}}"
+    plan = world.plan("world.yaml", facts, data, "text_encoders=['synthetic:7']")
+    before = [encoder.latency for encoder in make_manifest(plan).image_encoders]
+    assert [latency and latency.seconds_per_sample for latency in before] == [0.25, None]
+    plan.workspace.extract_missing()
+    stated, measured = (encoder.latency for encoder in make_manifest(plan).image_encoders)
+    assert stated is not None
+    assert measured is not None
+    assert (stated.seconds_per_sample, stated.device) == (0.25, None)
+    assert 0 < measured.seconds_per_sample < 0.25
+    assert (measured.device, measured.batch_size) == ("cpu", 64)

@@ -1,9 +1,11 @@
 """What runs cells: one function per backend, found by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from harness.errors import HarnessError
+from harness.method import AsyncPolicy
 from harness.plan import Plan
 from harness.registry import Registry
 from harness.store import CellRecord, PlannedCell
@@ -35,8 +37,33 @@ class BackendOptions:
 Backend: TypeAlias = Callable[[Plan, Sequence[PlannedCell], Listener, BackendOptions], None]
 """Run these cells, then wave by wave what ``harness.rungs.next_wave`` asks for after them, until it asks for nothing.
 
-Every cell leaves a record in ``plan.store``, whatever comes of it.
+Every cell leaves a record in ``plan.store``, whatever comes of it. A backend with a scheduler runs the pairs of an
+``AsyncPolicy`` on from these cells, each rung after the one before, and tells ``harness.rungs.stop`` which it stopped.
 """
+
+
+def has_scheduler(backend: Backend) -> Backend:
+    """Marks a backend that can carry out an ``AsyncPolicy``."""
+    backend.has_scheduler = True  # type: ignore[attr-defined]
+    return backend
+
+
+def check_backend(name: str, plan: Plan, labels: Collection[str]) -> Backend:
+    """The backend of this name, if it can run these methods of the plan.
+
+    Raises:
+        HarnessError: It is unknown, or has no scheduler and a method needs one.
+    """
+    backend = BACKENDS.get(name)
+    for label, entry in plan.entries.items():
+        if label in labels and isinstance(entry.method, AsyncPolicy) and not getattr(backend, "has_scheduler", False):
+            raise HarnessError(
+                f"{label!r} stops pairs as results come in, for which the backend {name!r} has no scheduler",
+                where="--backend",
+                fix="use --backend ray, or ape_halving",
+            )
+    return backend
+
 
 BACKENDS: Registry[Backend] = Registry(
     "backend",

@@ -22,6 +22,7 @@ def plan(
     if missing_data:
         stderr.print(f"planned on paper, from what the sweep file states: {missing_data}", markup=False, soft_wrap=True)
     planned = make_plan(workspace)
+    planned.check_constraints(on_paper=missing_data is not None)
     counted = estimates(planned)
     missing = [request.spec.id for request in planned.workspace.banks.values() if not request.done]
     if as_json:

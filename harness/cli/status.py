@@ -52,4 +52,10 @@ def _view(store: RunStore) -> tuple[Group, int]:
         for r in records.values()
         if r.status not in ("done", "skipped")
     ]
+    reasons += [
+        f"diverged: {r.label} seed {r.seed} {pair.image} x {pair.text}: {pair.error}"
+        for r in records.values()
+        if r.status == "done"
+        for pair in r.lost
+    ]
     return Group(table, *map(Text, reasons)), len(manifest.cells) - len(records)

@@ -36,14 +36,14 @@ def sweep(
         from harness.smoke import smoked
 
         config = smoked(config)
-    from harness.backends.base import BACKENDS, BackendOptions
+    from harness.backends.base import BackendOptions, check_backend
     from harness.plan import make_manifest, make_plan
     from harness.rungs import settle
     from harness.workspace import Workspace
 
     chosen = choose(methods, list(config.methods), "method")
-    run_cells = BACKENDS.get(backend)
     plan = make_plan(Workspace(config))
+    run_cells = check_backend(backend, plan, chosen)
     plan.check()
     before = _previous(plan)
     with interruptible():

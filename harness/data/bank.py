@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from harness.data.digests import digest_file, digest_json, stamp
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError
-from harness.store import Record, write_atomic
+from harness.store import Latency, Record, write_atomic
 
 BankDtype = Literal["float32", "float16"]
 EMBEDDINGS, META, VERIFIED = "embeddings.npy", "meta.json", "verified.json"
@@ -46,6 +46,8 @@ class BankMeta(Record):
         dataset_digest: Digest of its rows.
         encode_flops: FLOPs of embedding all rows, if known.
         encode_seconds: Seconds of embedding all rows, over all interrupted attempts.
+        latency: What one sample took, measured on the way; None for banks that nothing was run for, or made before it
+            was measured.
         packages: Versions of the packages that took part.
     """
 
@@ -66,6 +68,7 @@ class BankMeta(Record):
     dataset_digest: str
     encode_flops: float | None = None
     encode_seconds: float = 0.0
+    latency: Latency | None = None
     packages: dict[str, str] = {}
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import statistics
 import sys
 import time
 import uuid
@@ -28,7 +29,7 @@ from harness.data.base import Dataset
 from harness.encoders.base import EncoderInfo, EncoderSpec, Modality, scheme_of
 from harness.errors import HarnessError
 from harness.registry import near
-from harness.store import write_atomic
+from harness.store import Latency, write_atomic
 
 Progress = Callable[[int, int], None]
 Rows = Callable[[int, int], np.ndarray]
@@ -52,9 +53,14 @@ def describe(dataset: Dataset, spec: EncoderSpec, modality: Modality) -> Encoder
         raise HarnessError(f"{dataset.name} brings no {modality} encoder {spec.id!r}", fix=near(spec.id, own))
     if spec.dim is not None and spec.dim != info.dim:
         raise HarnessError(f"encoder {spec.id!r} has dimension {info.dim}, the sweep file says {spec.dim}")
-    if info.params is None and spec.params is not None:
-        info = dataclasses.replace(info, params=int(spec.params))
-    return info
+    stated: dict[str, Any] = {
+        "params": None if spec.params is None else int(spec.params),
+        "license": spec.license,
+        "flops_per_sample": spec.flops_per_sample,
+        "seconds_per_sample": spec.seconds_per_sample,
+    }
+    news = {name: value for name, value in stated.items() if value is not None and getattr(info, name) is None}
+    return dataclasses.replace(info, **news) if news else info
 
 
 def extract(
@@ -102,7 +108,7 @@ def extract(
             return open_bank(path)
         work = _Work(path / f"shards-{shard_rows}-{batch_size}", info, count, shard_rows, dtype)
         flops = _fill(work, dataset, spec, batch_size, device, report)
-        _join(work, path, dataset, flops)
+        _join(work, path, dataset, flops, _latency(work, batch_size, device))
     return open_bank(path, verify=False)
 
 
@@ -141,13 +147,15 @@ def _fill(
     if not missing:
         with contextlib.suppress(OSError, ValueError):
             return json.loads(notes.read_text(encoding="utf-8"))
-    embed, flops = _source(work.info, dataset, spec, device)
+    seconds: list[float] = []
+    embed, flops = _source(work.info, dataset, spec, device, seconds)
     if dataset.own_encoders(work.info.modality) is not None:
         batch_size = work.shard_rows  # nothing runs, so there is no batch to keep small
     write_atomic(notes, json.dumps(flops).encode())
     for file, start, stop in missing:
         began = time.perf_counter()
         parts = []
+        seconds.clear()
         for first in range(start, stop, batch_size):
             last = min(first + batch_size, stop)
             parts.append(normalise(_checked(embed(first, last), first, last, work.info)).astype(work.dtype))
@@ -155,18 +163,30 @@ def _fill(
         buffer = io.BytesIO()
         np.save(buffer, np.concatenate(parts), allow_pickle=False)
         write_atomic(file.with_suffix(".seconds"), str(time.perf_counter() - began).encode())
+        write_atomic(file.with_suffix(".batches"), json.dumps({device: seconds}).encode())
         write_atomic(file, buffer.getvalue())
     return flops
 
 
-def _source(info: EncoderInfo, dataset: Dataset, spec: EncoderSpec, device: str) -> tuple[Rows, float | None]:
-    """How to embed rows [start, stop), and the FLOPs of one sample."""
+def _source(
+    info: EncoderInfo, dataset: Dataset, spec: EncoderSpec, device: str, seconds: list[float]
+) -> tuple[Rows, float | None]:
+    """How to embed rows [start, stop), and the FLOPs of one sample; each batch appends its seconds per sample."""
     if dataset.own_encoders(info.modality) is not None:
         return lambda start, stop: dataset.embeddings(info.id, info.modality, start, stop), info.flops_per_sample
     encoder = scheme_of(spec).load(spec, info.modality, device=device)
     flops = encoder.forward_flops()
+    flops = info.flops_per_sample if flops is None else flops
+
+    def timed(samples: Any) -> np.ndarray:
+        # From PIL image or string to array, so with the encoder's own preprocessing and without reading files.
+        began = time.perf_counter()
+        rows = encoder.encode(samples)
+        seconds.append((time.perf_counter() - began) / max(len(samples), 1))
+        return rows
+
     if info.modality == "text":
-        return lambda start, stop: encoder.encode(dataset.captions(range(start, stop))), flops
+        return lambda start, stop: timed(dataset.captions(range(start, stop))), flops
     stream: dict[str, Any] = {"at": -1, "images": iter(())}
 
     def images(start: int, stop: int) -> np.ndarray:
@@ -175,7 +195,7 @@ def _source(info: EncoderInfo, dataset: Dataset, spec: EncoderSpec, device: str)
             rows = dataset.index().n_images
             stream["images"] = iter(dataset.images(range(start, rows)))
         stream["at"] = stop
-        return encoder.encode(list(islice(stream["images"], stop - start)))
+        return timed(list(islice(stream["images"], stop - start)))
 
     return images, flops
 
@@ -207,7 +227,18 @@ def normalise(rows: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
     return (wide / np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
 
-def _join(work: _Work, path: Path, dataset: Dataset, flops: float | None) -> None:
+def _latency(work: _Work, batch_size: int, device: str) -> Latency | None:
+    """Median over the batches that this device has run, in this attempt or those before; None where nothing ran."""
+    seconds: list[float] = []
+    for file, _, _ in work.shards():
+        with contextlib.suppress(OSError, ValueError):
+            seconds += json.loads(file.with_suffix(".batches").read_text(encoding="ascii")).get(device, [])
+    if not seconds:
+        return None
+    return Latency(seconds_per_sample=statistics.median(seconds), batch_size=batch_size, device=device)
+
+
+def _join(work: _Work, path: Path, dataset: Dataset, flops: float | None, latency: Latency | None) -> None:
     """Shards -> ``embeddings.npy``, then ``meta.json``, then the shards go."""
     sha, zero_rows, seconds = hashlib.sha256(), 0, 0.0
     header = io.BytesIO()
@@ -248,6 +279,7 @@ def _join(work: _Work, path: Path, dataset: Dataset, flops: float | None) -> Non
         dataset_digest=dataset.digest,
         encode_flops=None if flops is None else flops * work.count,
         encode_seconds=seconds,
+        latency=latency,
         packages=_packages(),
     )
     write_atomic(path / META, meta.model_dump_json(indent=1).encode())

@@ -30,6 +30,7 @@ class Source(BaseModel):
         params: Parameter count of the encoder, for reports and constraints.
         license: Licence of its weights.
         flops_per_sample: Its forward FLOPs of one sample, so that ``encode`` can be reported.
+        seconds_per_sample: Its seconds of one sample, for constraints.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +40,7 @@ class Source(BaseModel):
     params: Annotated[float, Field(gt=0)] | None = None
     license: str | None = None
     flops_per_sample: Annotated[float, Field(gt=0)] | None = None
+    seconds_per_sample: Annotated[float, Field(gt=0)] | None = None
 
 
 def _as_source(value: Any) -> Any:
@@ -184,6 +186,7 @@ class PrecomputedDataset:
             revision=revision,
             transform="precomputed",
             flops_per_sample=source.flops_per_sample,
+            seconds_per_sample=source.seconds_per_sample,
         )
 
     def _caption_image(self, n_images: int, n_captions: int) -> np.ndarray:

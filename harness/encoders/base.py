@@ -23,12 +23,18 @@ class EncoderSpec:
         dim: Embedding dimension, stated so that a sweep can be planned where the hub cannot be reached.
         params: Parameter count, stated for the same reason.
         options: Further options of the scheme (e.g. ``pretrained: false``); they are part of the encoder's revision.
+        license: Licence of the weights, stated where the scheme does not know it.
+        flops_per_sample: Forward FLOPs of one sample, stated where they cannot be counted.
+        seconds_per_sample: Seconds of one sample, stated, e.g. for other hardware than the extraction runs on.
     """
 
     id: str
     dim: int | None = None
     params: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    license: str | None = None
+    flops_per_sample: float | None = None
+    seconds_per_sample: float | None = None
 
     @property
     def scheme(self) -> str:
@@ -55,6 +61,7 @@ class EncoderInfo:
         revision: Changes whenever the weights or the options change.
         transform: Canonical description of the preprocessing (resize, crop, mean, std; tokenizer, max tokens).
         flops_per_sample: Forward FLOPs of one sample, None if not known before the weights are loaded.
+        seconds_per_sample: Seconds of one sample where they are stated; else the extraction measures them.
     """
 
     id: str
@@ -66,6 +73,7 @@ class EncoderInfo:
     revision: str = ""
     transform: str = ""
     flops_per_sample: float | None = None
+    seconds_per_sample: float | None = None
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from baselines.linalg import gather_moments, moments_flops
 from harness.connectors import connect
 from harness.flops import counted
 from harness.method import Budget, Direction, Problem
+from harness.plan import estimates
 
 PAIR = ("i0", "t0")
 Maker: TypeAlias = Callable[..., Any]
@@ -169,3 +170,25 @@ def test_text_embeddings_that_are_all_equal_give_a_score_not_a_crash(make: Maker
     made = make(views(40, {"i0": 5}), {"t0": np.ones((40, 4))})
     for method in (Ridge(), Cca(), Procrustes()):
         assert made.fit(method).scores[PAIR] <= 0.1
+
+
+def test_a_linear_connector_is_booked_as_one_in_a_sweep_of_deep_ones(world: Any) -> None:
+    """Evaluations of what is solved cost the same whatever the others train."""
+    deep = "connector={hidden_layers: 1, width: 32}"
+    found = []
+    for overrides in (("name=flat",), ("name=deep", deep)):
+        plan = world.run("world.yaml", "methods={ape: {epochs: 1, batch_size: 64}, ridge: {}}", "seeds=[0]", *overrides)
+        ape, ridge = (
+            [plan.store.record(cell.key).ledger.flops for cell in plan.cells if cell.label == label]
+            for label in ("ape", "ridge")
+        )
+        planned = estimates(plan)["ridge"].flops
+        assert planned is not None
+        assert planned["eval"] == ridge[0]["eval"]
+        found.append((ridge[0], sum(flops["eval"] for flops in ape), sum(flops["runner_eval"] for flops in ape)))
+    (flat, ape_eval, ape_runner), (among_deep, deeper_eval, deeper_runner) = found
+    assert among_deep == flat
+    assert flat["eval"] == 4 * ape_eval, "four penalties"
+    assert flat["runner_eval"] == ape_runner
+    assert deeper_eval > ape_eval
+    assert deeper_runner > ape_runner

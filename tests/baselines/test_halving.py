@@ -77,11 +77,28 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> "Plan":
 
 
 def test_rungs_of_a_budget() -> None:
-    epochs = [b.epochs for b in ApeHalving(eta=3).rungs(27, Budget(epochs=9))]
+    epochs = [b.epochs for b in ApeHalving(eta=3, warmup=0).rungs(27, Budget(epochs=9))]
     assert epochs == pytest.approx([1 / 3, 1, 3, 9])  # 27, 9, 3, 1 pairs
     assert [b.epochs for b in ApeHalving(eta=3, min_budget=1).rungs(27, Budget(epochs=9))] == pytest.approx([1, 3, 9])
     assert [b.flops for b in ApeHalving(eta=2, min_budget=3).rungs(4, Budget(flops=8))] == pytest.approx([4, 8])
     assert isinstance(ApeHalving(), Policy)
+
+
+@pytest.mark.parametrize(("eta", "warmup", "pairs"), [(2, 0.1, 36), (3, 0.1, 36), (2, 0.02, 36), (1.5, 0.3, 81)])
+def test_no_pair_is_judged_before_twice_the_warm_up(eta: float, warmup: float, pairs: int) -> None:
+    """And one more rung below would be too early, or would begin with too many rungs for so few pairs."""
+    method = ApeHalving(eta=eta, warmup=warmup)
+    rungs = method.rungs(pairs, Budget(epochs=16))
+    first = rungs[0].epochs or 0.0
+    assert first >= 2 * warmup * 16 - 1e-9
+    assert first / eta < 2 * warmup * 16 or eta ** len(rungs) > pairs
+
+
+def test_min_budget_overrides_the_warm_up_but_not_the_number_of_pairs() -> None:
+    assert len(ApeHalving(eta=2, warmup=0.1).rungs(36, Budget(epochs=16))) == 3
+    assert len(ApeHalving(eta=2, warmup=0.1, min_budget=0.5).rungs(36, Budget(epochs=16))) == 6
+    assert len(ApeHalving(eta=2, min_budget=0.01).rungs(4, Budget(epochs=16))) == 3  # 4, 2, 1 pairs
+    assert len(ApeHalving(eta=2, warmup=0.9).rungs(36, Budget(epochs=16))) == 1
 
 
 def test_the_best_go_on_and_ties_are_settled_by_name() -> None:

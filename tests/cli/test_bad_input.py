@@ -25,9 +25,20 @@ def test_a_sweep_file_that_is_not_there(temp_project, refused, verb: str) -> Non
         ("image_encoders=[]", "image_encoders: the list is empty: there would be zero pairs"),
         ("methods.ape.batch_size=281", "methods.ape: batch_size 281 is larger than the 280 training images (set batch"),
         ("methods.hyma.pairs_per_step=7", "methods.hyma: pairs_per_step 7 is larger than the 6 pairs (set pairs_per"),
+        ("methods.ridge={epochs: 5}", "methods.ridge: takes no budget, but epochs is given (leave it out)"),
+        ("methods.cka={flops: 1.0e+9}", "methods.cka: takes no budget, but flops is given (leave it out)"),
         ("storage=s3://bucket/run", "storage: storage 's3://bucket/run': only folders can be used (mount the bucket"),
         ("data={kind: shapes, rows: 900, image: {a: 8}, text: {b: 4}}", "data.kind: data of kind shapes holds no data"),
         ("data.split={train: 0.9, validation: 0.1, test: 0}", "data: the test split is empty (give it rows)"),
+        (
+            "selection.constraints={image_dim: 99}",
+            "selection.constraints: none of the 6 pairs can meet the constraints (loosen them, or state params or",
+        ),
+        ("selection.constraints={licenses: [mit]}", "selection.constraints: none of the 6 pairs can meet the constr"),
+        (
+            "selection.constraints={image_dim: 20, max_image_params: 1.0e+6}",
+            "selection.constraints: none of the 6 pairs can meet",
+        ),
         (
             "data.split={train: 0.9, validation: 0.2, test: 0}",
             "data.split: train + validation + test must be 1, got 1.1",
@@ -38,6 +49,18 @@ def test_a_sweep_file_that_is_not_there(temp_project, refused, verb: str) -> Non
 def test_a_mistake_is_found_before_anything_is_written(world, refused, verb: str, override: str, told: str) -> None:
     assert told in refused(world, verb, "world.yaml", "--set", override)
     assert written(world) == []
+
+
+def test_constraints_are_judged_by_what_is_known(world, refused) -> None:
+    def limited(limits: str, facts: str = "") -> tuple[str, ...]:
+        encoders = ("--set", f"image_encoders=[image00, {{id: image01{facts}}}]")
+        return ("plan", "world.yaml", "--set", f"selection.constraints={limits}", *encoders)
+
+    assert "none of the 4 pairs can meet" in refused(world, *limited("{max_image_params: 1.0e+6}"))
+    assert world.invoke(*limited("{max_image_params: 1.0e+6}", ", params: 2.0e+5"))[0] == 0
+    assert "none of the 4 pairs can meet" in refused(world, *limited("{max_image_params: 1.0e+5}", ", params: 2.0e+5"))
+    assert world.invoke(*limited("{max_encode_latency_ms: 2}"))[0] == 0, "extraction may tell"
+    assert world.invoke(*limited("{max_encode_flops: 1.0e+9}", ", seconds_per_sample: 1"))[0] == 0
 
 
 def test_options_that_name_nothing(world, refused) -> None:

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.data import extract as extract_module
+from harness.data.bank import open_bank
 from harness.data.base import Dataset
 from harness.data.classes import ClassPrompts
 from harness.data.extract import describe, extract, normalise
@@ -54,6 +56,53 @@ def test_a_bank_holds_what_the_encoder_says_normalised(pictures: Dataset, tmp_pa
     assert bank.meta.encode_seconds > 0
     assert "numpy" in bank.meta.packages
     assert {file.name for file in bank.path.iterdir()} == {".lock", "embeddings.npy", "meta.json"}
+
+
+def test_latency_is_the_median_of_the_batches_and_no_part_of_the_bank(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Three batches of ten that take 10, 20 and 90 ms, on an own clock; reading the pictures is not counted."""
+    clock = iter(np.cumsum([0.0, 1.0, 0.01, 1.0, 0.02, 1.0, 0.09, 1.0]))  # the shard's start and end, and each batch's
+    monkeypatch.setattr(extract_module.time, "perf_counter", lambda: float(next(clock)))
+    bank = extract(pictures, SPEC, "image", tmp_path / "one", batch_size=10, shard_rows=30)
+    assert bank.meta.latency is not None
+    assert bank.meta.latency.model_dump() == {
+        "seconds_per_sample": pytest.approx(0.002),
+        "batch_size": 10,
+        "device": "cpu",
+    }
+    monkeypatch.undo()
+    again = extract(pictures, SPEC, "image", tmp_path / "two", batch_size=10, shard_rows=30)
+    assert (again.meta.digest, again.meta.identity) == (bank.meta.digest, bank.meta.identity)
+
+
+def test_latency_survives_an_interruption(pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    join = extract_module._join
+    monkeypatch.setattr(extract_module, "_join", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        extract(pictures, SPEC, "text", tmp_path / "one")
+    monkeypatch.setattr(extract_module, "_join", join)
+    latency = extract(pictures, SPEC, "text", tmp_path / "one").meta.latency
+    assert latency is not None
+    assert latency.seconds_per_sample > 0
+
+
+def test_a_bank_made_before_latency_was_measured_opens(pictures: Dataset, tmp_path: Path):
+    bank = extract(pictures, SPEC, "text", tmp_path / "one")
+    meta = json.loads((bank.path / "meta.json").read_text())
+    del meta["latency"]
+    (bank.path / "meta.json").write_text(json.dumps(meta))
+    opened = open_bank(bank.path)
+    assert opened.meta.latency is None
+    assert len(opened.array) == 60
+
+
+def test_facts_that_are_stated_fill_what_is_not_known(pictures: Dataset):
+    spec = EncoderSpec("synthetic:16", params=5.0, license="mit", flops_per_sample=1.0, seconds_per_sample=0.25)
+    known, info = describe(pictures, SPEC, "text"), describe(pictures, spec, "text")
+    assert (info.license, info.seconds_per_sample) == ("mit", 0.25)
+    assert (info.params, info.flops_per_sample) == (known.params, known.flops_per_sample), "what is known stands"
+    assert (info.revision, info.transform) == (known.revision, known.transform)
 
 
 def test_interrupted_extraction_equals_undisturbed_and_redoes_no_shard(

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from harness.config import Constraints
+from harness.constraints import TESTS
 from harness.errors import HarnessError
-from harness.store import EncoderRecord, Manifest, RunStore
+from harness.store import EncoderRecord, Latency, Manifest, RunStore
 from reports.analysis import analyse
-from reports.constraints import TESTS, allowed_pairs, levels, pareto
+from reports.constraints import allowed_pairs, levels, pareto
 from reports.tables import level_table, pareto_table, rank_table
 
 FACTS = {  # id: dim, parameters, FLOPs of one sample, licence
@@ -86,6 +87,28 @@ def test_picks_oracle_and_regret_are_among_the_allowed_pairs(store: RunStore) ->
     assert bound.methods["other"].oracle_pair == manifest.pairs[5]
     assert bound.methods["other"].regret.value == pytest.approx(0.4)  # 0.6 - 0.2
     assert bound.interaction_share == free.interaction_share  # the grid is analysed whole
+
+
+def test_latency_is_of_both_encoders_and_unknown_does_not_pass(store: RunStore) -> None:
+    manifest = with_facts(store, max_encode_latency_ms=7.0)
+
+    def timed(encoders: list[EncoderRecord], seconds: tuple[float | None, ...]) -> list[EncoderRecord]:
+        return [
+            e.model_copy(update={"latency": None if s is None else Latency(seconds_per_sample=s)})
+            for e, s in zip(encoders, seconds, strict=True)
+        ]
+
+    images = timed(manifest.image_encoders, (0.001, 0.005, None))
+    texts = timed(manifest.text_encoders, (0.001, 0.0025))
+    manifest = manifest.model_copy(update={"image_encoders": images, "text_encoders": texts})
+    assert allowed_pairs(manifest).tolist() == [True, True, True, False, False, False]
+    truth = np.array([0.2, 0.3, 0.1, 0.25, 0.9, 0.8])
+    assert pareto(manifest, truth) is None, "nothing is known of all pairs"
+    known = timed(images, (0.001, 0.005, 0.002))
+    found = pareto(manifest.model_copy(update={"image_encoders": known}), truth)
+    assert found is not None
+    assert found[0] == "encode latency"
+    assert found[1] == [(0, pytest.approx(2.0)), (4, pytest.approx(3.0))]
 
 
 def test_levels_are_dimensions_and_parameter_ranges(store: RunStore) -> None:
