@@ -127,7 +127,9 @@ def heatmaps(analysis: Analysis) -> Figure | None:
         )
         axis.set_xticks(range(len(texts)), [short_t[t] for t in texts], **turned)
         axis.set_yticks(range(len(images)), [short_i[i] for i in images])
-        axis.tick_params(length=0, **({"labelsize": 6} if dense else {}))
+        axis.tick_params(length=0)
+        if dense:
+            axis.tick_params(labelsize=6)
         axis.spines[:].set_visible(False)
         best = result.summary.best_pair
         if best is not None:
