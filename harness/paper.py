@@ -1,9 +1,11 @@
 """A sweep without its data: what the sweep file itself states is enough to plan it, and to try it on stand-ins."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from harness.config import EncoderConfig, Sweep, TaskConfig
-from harness.data.splits import SplitConfig
+from harness.config import EncoderConfig, SelectionConfig, Sweep, TaskConfig
+from harness.data.base import DATASETS
+from harness.data.load import load_dataset
 from harness.encoders.base import EncoderSpec, Modality, scheme_of
 from harness.errors import HarnessError, MissingData
 from harness.workspace import Workspace
@@ -21,7 +23,7 @@ def workspace_or_paper(sweep: Sweep) -> tuple[Workspace, str | None]:
     """The resolved sweep; where its files are absent, the same grid as ``shapes``, and what is absent.
 
     Raises:
-        HarnessError: Files are absent and the sweep file does not state ``rows``, or an encoder's ``dim``.
+        HarnessError: Files of the main data are absent and their number is not known, or an encoder's ``dim`` is not.
     """
     try:
         return Workspace(sweep), None
@@ -30,28 +32,79 @@ def workspace_or_paper(sweep: Sweep) -> tuple[Workspace, str | None]:
 
 
 def on_paper(sweep: Sweep, missing: MissingData) -> Sweep:
-    """The sweep over ``shapes``: the training rows of its split, and retrieval (which needs no data of its own).
+    """The sweep with ``shapes`` of the same sizes in the place of what is absent: the main data, and tasks' own.
+
+    Tasks whose sizes are not known (a folder of one's own, labels in an absent file) are left out; if the selection is
+    by such a task, retrieval stands in for it.
 
     Args:
         sweep: A sweep whose files are absent.
-        missing: What is absent: raised again where the sweep file does not state enough.
+        missing: What is absent: raised again where not enough is known without it.
     """
-    rows = sweep.data.get("rows")
-    if not isinstance(rows, int):
-        raise missing
+    images, texts = (encoders_of(sweep, modality, missing) for modality in _SIDES)
     shapes = {
-        modality: {name: {"dim": s.dim, "params": s.params} for name, s in stated(sweep, modality, missing).items()}
-        for modality in ("image", "text")
+        side: {name: {"dim": s.dim, "params": s.params} for name, s in facts.items()}
+        for side, facts in (("image", images), ("text", texts))
     }
-    split = SplitConfig.model_validate(sweep.data.get("split", {}))
-    captions = sweep.data.get("captions_per_image") or 1
-    data = {"kind": "shapes", "rows": round(rows * split.train), "captions_per_image": captions, **shapes}
-    retrieval = [task for task in sweep.tasks if task.kind == "retrieval"]
-    tasks = retrieval or [TaskConfig(kind="retrieval", label="retrieval")]
-    update: dict[str, object] = {"data": data, "tasks": tasks}
-    if sweep.task(sweep.selection.task).kind != "retrieval":
-        update["selection"] = sweep.selection.model_copy(update={"task": tasks[0].label, "metric": "text_to_image_r5"})
+    data = _sizes_on_paper(sweep, sweep.data)
+    if data is None:
+        raise missing
+    there = data is sweep.data
+    tasks = []
+    for task in sweep.tasks:
+        if task.data is None:
+            tasks += [task] if task.kind == "retrieval" or there else []
+        elif (own := _sizes_on_paper(sweep, task.data)) is not None:
+            tasks.append(task.model_copy(update={"data": own if own is task.data else {**own, **shapes}}))
+    tasks = tasks or [TaskConfig(kind="retrieval", label="retrieval")]
+    update: dict[str, Any] = {"tasks": tasks}
+    if not there:
+        update |= {
+            "data": {**data, **shapes},
+            "image_encoders": [EncoderConfig(id=name, dim=s.dim, params=s.params) for name, s in images.items()],
+            "text_encoders": [EncoderConfig(id=name, dim=s.dim, params=s.params) for name, s in texts.items()],
+        }
+    if sweep.selection.task not in [task.label for task in tasks]:
+        retrieval = next((task for task in tasks if task.kind == "retrieval"), None)
+        if retrieval is None:
+            raise missing
+        update["selection"] = sweep.selection.model_copy(update={"task": retrieval.label, "metric": "text_to_image_r5"})
     return sweep.model_copy(update=update)
+
+
+_SIDES: tuple[Modality, Modality] = ("image", "text")
+
+
+def _sizes_on_paper(sweep: Sweep, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The config itself where its files are there; else ``shapes`` of its sizes, without encoders; None: not known."""
+    try:
+        load_dataset(config, sweep.root)
+    except MissingData:
+        pass
+    else:
+        return config
+    kind: Any = DATASETS.get(str(config["kind"]), sweep.root)
+    known = getattr(kind, "on_paper", None)
+    sizes = known(kind.Config.model_validate(config, context={"root": sweep.root})) if known else None
+    return None if sizes is None else {"kind": "shapes", **sizes}
+
+
+def encoders_of(sweep: Sweep, modality: Modality, missing: MissingData) -> dict[str, Stated]:
+    """One side's encoders: what the main data or the schemes say, else what the sweep file states.
+
+    Args:
+        sweep: The sweep, some of whose files are absent.
+        modality: Which side.
+        missing: Raised where a dimension cannot be known.
+    """
+    plain = TaskConfig(kind="retrieval", label="retrieval")
+    by_it = SelectionConfig(task="retrieval", metric="text_to_image_r5")
+    try:
+        workspace = Workspace(sweep.model_copy(update={"tasks": [plain], "selection": by_it}))
+    except MissingData:
+        return stated(sweep, modality, missing)
+    found = workspace.images if modality == "image" else workspace.texts
+    return {name: Stated(info.dim, info.params) for name, (_, info) in found.items()}
 
 
 def stated(sweep: Sweep, modality: Modality, missing: HarnessError) -> dict[str, Stated]:

@@ -262,11 +262,11 @@ def _key(workspace: Workspace, entry: Entry, pairs: tuple[Pair, ...], seed: int,
 
 def _task_identity(workspace: Workspace, number: int, images: list[str], texts: list[str]) -> list[Any]:
     task = workspace.tasks[number]
-    if task.prompts is None:
+    if task.prompts is None and task.config.data is None:
         return [task.config.label, task.config.kind]
     rows = _rows_identity(task.dataset.index())
     banks = [workspace.bank(task.dataset, "image", image).identity for image in images]
-    banks += [workspace.bank(task.prompts, "text", text).identity for text in texts]
+    banks += [workspace.bank(task.prompts or task.dataset, "text", text).identity for text in texts]
     return [task.config.label, task.config.kind, banks, rows]
 
 

@@ -1,14 +1,17 @@
 """``harness sweep --smoke``: any sweep in seconds, to see that it runs from end to end before it is paid for."""
 
 import dataclasses
+import os
 from typing import Any
 
-from harness.config import MethodConfig, Sweep, TaskConfig
+import torch
+
+from harness.config import MethodConfig, Resources, Sweep, TaskConfig
 from harness.data.splits import SplitConfig
 from harness.encoders.base import Modality
 from harness.errors import MissingData
 from harness.method import METHODS
-from harness.paper import Stated, stated
+from harness.paper import Stated, encoders_of
 from harness.workspace import Workspace
 
 ROWS, CLASSES, BATCH = 192, 4, 32
@@ -22,7 +25,8 @@ def smoked(sweep: Sweep) -> Sweep:
     """The same sweep with one step per cell, the first seed, and a run name of its own.
 
     Where all banks are there it runs on them; else every encoder is stood in for by a synthetic one of the same
-    name and dimension, and zero-shot tasks by classes of that world.
+    name and dimension, and every task's own data by that world and its classes.
+    A cell holds no GPU where this machine has none.
 
     Raises:
         HarnessError: The sweep is wrong, or its data is absent and it does not state the dimensions.
@@ -36,7 +40,7 @@ def smoked(sweep: Sweep) -> Sweep:
         images = {name: Stated(info.dim, info.params) for name, (_, info) in workspace.images.items()}
         texts = {name: Stated(info.dim, info.params) for name, (_, info) in workspace.texts.items()}
     except MissingData as missing:
-        images, texts = (stated(sweep, modality, missing) for modality in _SIDES)
+        images, texts = (encoders_of(sweep, modality, missing) for modality in _SIDES)
     return sweep.model_copy(update={**small, **_stand_in(sweep, images, texts)})
 
 
@@ -50,9 +54,18 @@ def _one_step(sweep: Sweep, config: MethodConfig) -> MethodConfig:
     if "batch_size" in fields:
         smaller["batch_size"] = BATCH
     update: dict[str, Any] = {"config": {**config.config, **smaller}}
+    update["resources"] = config.resources.model_copy(update=_at_hand(config.resources))
     if config.budget:
         update["budget"] = {"updates_per_pair": ONE_STEP}
     return config.model_copy(update=update)
+
+
+def _at_hand(wanted: Resources) -> dict[str, float]:
+    """What this machine has of it: a laptop may try the sweep of a machine with GPUs."""
+    return {
+        "cpu": min(wanted.cpu, os.cpu_count() or 1),
+        "gpu": wanted.gpu if torch.cuda.is_available() else 0,
+    }
 
 
 def _stand_in(sweep: Sweep, images: dict[str, Stated], texts: dict[str, Stated]) -> dict[str, Any]:

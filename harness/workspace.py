@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from harness.config import EncoderConfig, Sweep, TaskConfig, located_in_file, place
+from harness.config import ENCODER_FACTS, EncoderConfig, Sweep, TaskConfig, located_in_file, place
 from harness.data.bank import META, Bank, BankMeta, bank_identity, bank_path, open_bank
 from harness.data.base import DATASETS, Dataset, Index
 from harness.data.class_embeddings import ClassEmbeddings
@@ -18,7 +18,7 @@ from harness.data.classes import ClassPrompts, class_names
 from harness.data.extract import describe, extract
 from harness.data.load import load_dataset
 from harness.encoders.base import EncoderInfo, EncoderSpec, Modality, scheme_of
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MissingData
 from harness.method import Pair, Sizes, Split
 from harness.metrics import METRICS, queries_of
 from harness.registry import near
@@ -84,7 +84,7 @@ class Workspace:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        self.dataset = _dataset(sweep, sweep.data, ("data",))
+        self.dataset, self._own_data = _datasets(sweep)
         self.images = self._encoders("image", sweep.image_encoders)
         self.texts = self._encoders("text", sweep.text_encoders)
         self.tasks = [self._task_data(number, task) for number, task in enumerate(sweep.tasks)]
@@ -181,27 +181,30 @@ class Workspace:
     def _train_captions(self) -> int:
         return int(np.isin(self.index.caption_image, self.index.splits["train"]).sum())
 
-    def open(self, pairs: tuple[Pair, ...], split: str) -> Split:
-        """One split of the main dataset, through the banks of these pairs' encoders."""
-        image_rows = self.index.splits[split]
-        position = np.full(self.index.n_images, -1, dtype=np.int64)
+    def open(self, pairs: tuple[Pair, ...], split: str, dataset: Dataset | None = None) -> Split:
+        """One split of the main dataset (or of a task's own), through the banks of these pairs' encoders."""
+        index = self.index if dataset is None else dataset.index()
+        dataset = dataset or self.dataset
+        image_rows = index.splits[split]
+        position = np.full(index.n_images, -1, dtype=np.int64)
         position[image_rows] = np.arange(len(image_rows))
-        owner = position[self.index.caption_image]
+        owner = position[index.caption_image]
         caption_rows = np.flatnonzero(owner >= 0)
         return Split(
-            image_banks=self._open_banks(self.dataset, "image", [image for image, _ in pairs]),
-            text_banks=self._open_banks(self.dataset, "text", [text for _, text in pairs]),
+            image_banks=self._open_banks(dataset, "image", [image for image, _ in pairs]),
+            text_banks=self._open_banks(dataset, "text", [text for _, text in pairs]),
             image_rows=image_rows,
             caption_rows=caption_rows,
             caption_image=owner[caption_rows],
-            labels=None if self.index.labels is None else self.index.labels[image_rows].astype(np.int64),
+            labels=None if index.labels is None else index.labels[image_rows].astype(np.int64),
         )
 
     def bind(self, task: TaskData, pairs: tuple[Pair, ...], split: str, device: torch.device) -> Task:
         """A task over one split, ready to evaluate these pairs' connectors."""
         direction = self.sweep.connector.direction
         if task.prompts is None:
-            return Retrieval(label=task.config.label, split=self.open(pairs, split), direction=direction, device=device)
+            rows = self.open(pairs, split, None if task.dataset is self.dataset else task.dataset)
+            return Retrieval(label=task.config.label, split=rows, direction=direction, device=device)
         rows, labels = _labelled(task, split)
         return ZeroShot(
             label=task.config.label,
@@ -228,8 +231,9 @@ class Workspace:
         task = self.selection_task
         if task.prompts is not None:
             return len(_labelled(task, "validation")[0]), task.prompts.index().n_captions
-        images = self.index.splits["validation"]
-        return len(images), int(np.isin(self.index.caption_image, images).sum())
+        index = self.index if task.dataset is self.dataset else task.dataset.index()
+        images = index.splits["validation"]
+        return len(images), int(np.isin(index.caption_image, images).sum())
 
     def _score_flops(self, pair: Pair, *, linear: bool = False) -> float:
         task, sizes, (images, texts) = self.selection_task, self.sizes((pair,)), self._validation_counts
@@ -252,7 +256,10 @@ class Workspace:
         configs = configs[: self.sweep.first_image_encoders] if modality == "image" else configs
         found = {}
         for config in configs:
-            spec = EncoderSpec(config.id, options=config.options, **config.facts)
+            known = (own or {}).get(config.id)
+            # What the data says of its own encoders is known where a task's own data needs them run, too.
+            facts = {name: getattr(known, name, None) for name in ENCODER_FACTS} | config.facts
+            spec = EncoderSpec(config.id, options=config.options, **facts)
             if own is not None and config.id not in own:
                 raise HarnessError(
                     f"the data holds no {modality} embeddings of {config.id!r}",
@@ -263,11 +270,16 @@ class Workspace:
         return found
 
     def _task_data(self, number: int, config: TaskConfig) -> TaskData:
-        if config.kind == "retrieval":
-            return TaskData(config, self.dataset)
-        where = ("tasks", number, "data")
-        dataset = self.dataset if config.data is None else _dataset(self.sweep, config.data, where)
+        dataset = self._own_data.get(number, self.dataset)
         index = self.index if config.data is None else dataset.index()
+        if config.kind == "retrieval":
+            empty = [split for split in ("validation", "test") if config.data and not len(index.splits[split])]
+            if empty or (config.data and not index.n_captions):
+                what = (
+                    f"the {empty[0]} split of the task's data is empty" if empty else "the task's data has no captions"
+                )
+                raise HarnessError(what, where=place(self.sweep.source, f"tasks.{number}.data"))
+            return TaskData(config, dataset)
         if index.labels is None:
             where = place(self.sweep.source, f"tasks.{number}")
             raise HarnessError("zero_shot needs class labels, which the data has not", where=where)
@@ -286,9 +298,8 @@ class Workspace:
     def _bank_datasets(self) -> list[tuple[Dataset, Modality]]:
         needed: list[tuple[Dataset, Modality]] = [(self.dataset, "image"), (self.dataset, "text")]
         for task in self.tasks:
-            if task.prompts is not None:
-                needed.append((task.dataset, "image"))
-                needed.append((task.prompts, "text"))
+            needed.append((task.dataset, "image"))
+            needed.append((task.dataset if task.prompts is None else task.prompts, "text"))
         return needed
 
     def _request(self, dataset: Dataset, spec: EncoderSpec, modality: Modality) -> BankRequest:
@@ -301,6 +312,28 @@ class Workspace:
             path=bank_path(self.sweep.storage_path, dataset.name, dataset.digest, info, dtype),
             identity=bank_identity(dataset.digest, info, dtype),
         )
+
+
+def _datasets(sweep: Sweep) -> tuple[Dataset, dict[int, Dataset]]:
+    """The main dataset, and those of the tasks that have their own, by number.
+
+    Raises:
+        MissingData: Files of one or more are absent: one line names all of these datasets.
+        HarnessError: One is wrong.
+    """
+    configs: dict[tuple[str | int, ...], dict[str, object]] = {("data",): sweep.data}
+    configs |= {("tasks", n, "data"): task.data for n, task in enumerate(sweep.tasks) if task.data is not None}
+    made: dict[tuple[str | int, ...], Dataset] = {}
+    absent: list[MissingData] = []
+    for under, config in configs.items():
+        try:
+            made[under] = _dataset(sweep, config, under)
+        except MissingData as missing:
+            absent.append(missing)
+    if absent:
+        raise MissingData("; ".join(dict.fromkeys(map(str, absent))))
+    main = made.pop(("data",))
+    return main, {int(under[1]): dataset for under, dataset in made.items()}
 
 
 def _dataset(sweep: Sweep, config: dict[str, object], under: tuple[str | int, ...]) -> Dataset:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.connectors import Layers
+from harness.connectors import Layers, frozen
 from harness.errors import HarnessError
 from harness.flops import Ledger
 from harness.method import Budget, Checkpoint, Estimate, Fit, Pair, Problem, Progress, Sizes
@@ -29,20 +29,26 @@ class AddEncoder(Hyma):
 
     Both of the authors' modes: with ``conditioning: pair`` or ``factored`` (lookup tables) the new vector starts at the
     mean of the known ones; with ``features`` at what the trained map makes of the new encoder's mean embedding. The
-    budget is the joint run's.
+    budget is the joint run's. The curve's last two points are the end of the joint run, where the new pairs have the
+    score of the condition's start, and the end of the fit: what lies between is what adding the encoder cost.
+
+    The new connectors are combinations of what the decoder learnt for others, so this can only work for an encoder
+    that is like one of them; ``seen`` tells whether a failure is the fit's or the decoder's.
 
     Attributes:
         held_out: Id of the image or text encoder that the joint run does not see.
         condition_updates: Updates of each of its pairs.
         condition_lr: Peak learning rate of the new condition.
+        seen: Control: the joint run sees the encoder too; its condition is then forgotten and fitted again.
     """
 
     held_out: str
     conditioning: str = "factored"
     condition_updates: Annotated[int, Field(gt=0)] = 200
-    condition_lr: Positive = 1e-2
+    condition_lr: Positive = 1e-1
+    seen: bool = False
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     smoke: ClassVar[Mapping[str, int]] = {"condition_updates": 1}
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
@@ -54,20 +60,30 @@ class AddEncoder(Hyma):
         joint = train(of_known, budget, self, trainee, seed=seed, progress=progress)
         if joint.diverged:
             return joint
-        spent = problem.ledger.total
-        added = self._fit_condition(dataclasses.replace(problem, sizes=new), network, seed, progress)
+        of_new, ledger = dataclasses.replace(problem, sizes=new), problem.ledger
+        network.requires_grad_(False)
+        means = bank_means(of_new) if network.needs_means else {}
+        condition = NewCondition(network, new, self.held_out, means)
+        with torch.no_grad():
+            untouched = {pair: frozen(layers) for pair, layers in condition(new.pairs).items()}
+        before = {**joint.scores, **{pair: of_new.score(pair, layers) for pair, layers in untouched.items()}}
+        start = _point(joint.curve[-1], before, ledger)
+        spent, scored = ledger.total, ledger.flops.get("eval", 0.0)
+        added = self._fit_condition(of_new, network, condition, seed, progress)
         scores = {**joint.scores, **added.scores}
+        training = ledger.total - spent - (ledger.flops.get("eval", 0.0) - scored)
         note = (
-            f"the condition of {self.held_out} took {problem.ledger.total - spent:.4g} FLOPs and "
-            f"{added.trained_params} parameters; the joint run without it {spent:.4g} FLOPs"
+            f"the condition of {self.held_out} took {training / len(new.pairs):.4g} FLOPs of training for each of "
+            f"{len(new.pairs)} pairs (the `flops` of an equal ape), {added.trained_params} parameters; the joint run "
+            f"{'with' if self.seen else 'without'} it {start.flops:.4g} FLOPs"
         )
         return dataclasses.replace(
             joint,
             scores=scores,
             connectors={**(joint.connectors or {}), **(added.connectors or {})},
-            curve=(_last(joint, added, scores, problem.ledger),),
-            updates_per_pair=problem.ledger.updates / len(problem.pairs),
-            samples_per_pair=problem.ledger.samples / len(problem.pairs),
+            curve=(start, *(_point(point, scores, ledger, joint.curve[-1]) for point in added.curve[-1:])),
+            updates_per_pair=ledger.updates / len(problem.pairs),
+            samples_per_pair=ledger.samples / len(problem.pairs),
             trained_params=joint.trained_params + added.trained_params,
             diverged=added.diverged,
             warnings=(*joint.warnings, *added.warnings, note),
@@ -90,15 +106,17 @@ class AddEncoder(Hyma):
             hypernet_step=network.decoder.condition_step_flops(per_step),
         )
         phases = {*joint.flops, *added.flops}
-        weight = len(new.pairs) / len(sizes.pairs)
+        both = {phase: joint.flops.get(phase, 0.0) + added.flops.get(phase, 0.0) for phase in phases}
+        untouched = sum(map(sizes.score_flops, new.pairs))
+        updates = len(known.pairs) * joint.updates_per_pair + len(new.pairs) * added.updates_per_pair
         return Estimate(
-            flops={phase: joint.flops.get(phase, 0.0) + added.flops.get(phase, 0.0) for phase in phases},
-            updates_per_pair=(1 - weight) * joint.updates_per_pair + weight * added.updates_per_pair,
+            flops=both | {"eval": both.get("eval", 0.0) + untouched},
+            updates_per_pair=updates / len(sizes.pairs),
             trained_params=joint.trained_params + added.trained_params,
         )
 
     def _parts(self, sizes: Sizes) -> tuple[Sizes, Sizes]:
-        """(without the new encoder, its pairs).
+        """(what the joint run trains, the new encoder's pairs).
 
         Raises:
             HarnessError: No such encoder, none is left without it, or it is larger than all that the joint run sees.
@@ -117,17 +135,18 @@ class AddEncoder(Hyma):
                     f"{self.held_out!r} needs connectors of {side} {need}, the joint run's largest is {room}",
                     fix="hold out an encoder that is not the largest",
                 )
-        return dataclasses.replace(sizes, pairs=known), dataclasses.replace(sizes, pairs=new)
+        trained = sizes if self.seen else dataclasses.replace(sizes, pairs=known)
+        return trained, dataclasses.replace(sizes, pairs=new)
 
     def _condition_recipe(self, new: Sizes) -> "AddEncoder":
         return dataclasses.replace(
             self, lr=self.condition_lr, sampling="balanced", pairs_per_step=min(self.pairs_per_step, len(new.pairs))
         )
 
-    def _fit_condition(self, problem: Problem, network: Hypernetwork, seed: int, progress: Progress) -> Fit:
+    def _fit_condition(
+        self, problem: Problem, network: Hypernetwork, condition: "NewCondition", seed: int, progress: Progress
+    ) -> Fit:
         recipe = self._condition_recipe(problem.sizes)
-        network.requires_grad_(False)
-        condition = NewCondition(network, problem.sizes, bank_means(problem) if network.needs_means else {})
         trainee = Trainee(
             parameters=[condition.offset],
             generate=condition,
@@ -147,14 +166,15 @@ class NewCondition(nn.Module):
     Args:
         network: The trained hypernetwork.
         sizes: The new pairs.
+        new: The encoder.
         means: Mean embeddings over the training banks, for a conditioning on features.
     """
 
-    def __init__(self, network: Hypernetwork, sizes: Sizes, means: Means) -> None:
+    def __init__(self, network: Hypernetwork, sizes: Sizes, new: str, means: Means) -> None:
         super().__init__()
         self._network, self._sizes = network, sizes
         with torch.no_grad():
-            start = network.condition.of_new(sizes.pairs, means)
+            start = network.condition.of_new(new, sizes.pairs, means)
         self._start = dict(zip(sizes.pairs, start, strict=True))
         shared = network.condition.shared_by_encoder
         self._row = {pair: 0 if shared else row for row, pair in enumerate(sizes.pairs)}
@@ -171,16 +191,16 @@ class NewCondition(nn.Module):
         return dict(zip(pairs, self._network.generate(self.conditions(pairs), shapes), strict=True))
 
 
-def _last(joint: Fit, added: Fit, scores: Mapping[Pair, float], ledger: Ledger) -> Checkpoint:
-    """The end of both parts as one checkpoint."""
-    pairs = len(scores)
-    first, second = joint.curve[-1], added.curve[-1] if added.curve else joint.curve[-1]
+def _point(
+    point: Checkpoint, scores: Mapping[Pair, float], ledger: Ledger, after: Checkpoint | None = None
+) -> Checkpoint:
+    """A checkpoint of one part (``after`` the end of the other) as one of all pairs, with all that is spent by now."""
     return Checkpoint(
-        step=first.step + second.step,
-        epoch=first.epoch + second.epoch,
-        updates_per_pair=ledger.updates / pairs,
-        samples_per_pair=ledger.samples / pairs,
+        step=point.step + (after.step if after else 0),
+        epoch=point.epoch + (after.epoch if after else 0),
+        updates_per_pair=ledger.updates / len(scores),
+        samples_per_pair=ledger.samples / len(scores),
         flops=ledger.total,
-        seconds=first.seconds + second.seconds,
+        seconds=point.seconds + (after.seconds if after else 0),
         scores=scores,
     )

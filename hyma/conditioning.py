@@ -40,8 +40,14 @@ class Conditioning(nn.Module, abc.ABC):
         """The condition of each pair."""
 
     @abc.abstractmethod
-    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
-        """Where the conditions of pairs that were not trained start."""
+    def of_new(self, new: str, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """Where the conditions of an encoder start that was not trained, or whose training is to be forgotten.
+
+        Args:
+            new: The encoder.
+            pairs: Its pairs.
+            means: As in ``forward``.
+        """
 
     def step_flops(self, pairs: int) -> float:
         """Closed form: matrix products for this many pairs, forward and backward."""
@@ -73,9 +79,10 @@ class PairEmbedding(Conditioning):
         """Rows of the table."""
         return self.table[[self._row[pair] for pair in pairs]]
 
-    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
-        """The mean of the known vectors."""
-        return self.table.mean(0).expand(len(pairs), -1)
+    def of_new(self, new: str, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """The mean of the other encoders' vectors."""
+        others = [row for pair, row in self._row.items() if new not in pair]
+        return self.table[others].mean(0).expand(len(pairs), -1)
 
 
 class FactoredEmbedding(Conditioning):
@@ -96,13 +103,15 @@ class FactoredEmbedding(Conditioning):
         texts = [self._text_row[text] for _, text in pairs]
         return self.image_table[images] + self.text_table[texts]
 
-    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
-        """The mean vector of the known encoders for the new one, the trained vector for the other."""
-        mean_image, mean_text = self.image_table.mean(0), self.text_table.mean(0)
+    def of_new(self, new: str, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """The mean vector of the other encoders of its side for the new one, the trained vector for its partner."""
+        other_images = [row for image, row in self._image_row.items() if image != new]
+        other_texts = [row for text, row in self._text_row.items() if text != new]
+        mean_image, mean_text = self.image_table[other_images].mean(0), self.text_table[other_texts].mean(0)
         rows = []
         for image, text in pairs:
-            of_image = self.image_table[self._image_row[image]] if image in self._image_row else mean_image
-            of_text = self.text_table[self._text_row[text]] if text in self._text_row else mean_text
+            of_image = mean_image if image == new else self.image_table[self._image_row[image]]
+            of_text = mean_text if text == new else self.text_table[self._text_row[text]]
             rows.append(of_image + of_text)
         return torch.stack(rows)
 
@@ -133,8 +142,8 @@ class MeanFeatures(Conditioning):
             rows.append(torch.cat(parts))
         return self.linear(torch.stack(rows))
 
-    def of_new(self, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
-        """What the trained map makes of the means of an encoder that it has not seen."""
+    def of_new(self, new: str, pairs: Sequence[Pair], means: Means) -> Float[Tensor, "pairs dim"]:
+        """What the trained map makes of the means of an encoder, seen or not."""
         return self(pairs, means)
 
     def step_flops(self, pairs: int) -> float:

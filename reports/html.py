@@ -16,6 +16,7 @@ from reports.schema import Views
 from reports.tables import (
     VIEW_TEXT,
     TextTable,
+    added_table,
     cost_table,
     frontier_table,
     level_table,
@@ -112,6 +113,7 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "summary_table": summary_table(analysis),
         "top_table": top_table(analysis),
         "level_table": level_table(analysis),
+        "added_table": added_table(analysis),
         "pareto_table": pareto_table(analysis),
         "rank_table": rank_table(analysis) if analysis.reference is not None else None,
         "views": [ViewSection(view, VIEW_TEXT[view], view_table(analysis, view)) for view in Views.model_fields]

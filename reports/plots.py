@@ -38,6 +38,8 @@ STYLE: dict[Any, Any] = {
 }
 PAGE = 14.0
 """Widest figure, in inches."""
+DENSE_TEXTS = 16
+"""Heatmaps of more columns than this have small cells."""
 ANNOTATED_PAIRS = 60
 """Heatmaps of more cells than this go without numbers."""
 
@@ -102,9 +104,12 @@ def heatmaps(analysis: Analysis) -> Figure | None:
     known = np.concatenate([test[np.isfinite(test)] for test in tests])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     longest = max(len(short_i[i]) for i in images)
-    column = 0.62 if len(texts) <= 8 else 0.36
-    width = min(PAGE, 1.2 + 0.075 * longest + column * len(texts))
-    figure, axes = _grid(len(shown), width, 1.5 + (0.32 if len(images) <= 16 else 0.22) * len(images))
+    # Large grids get small cells and labels, so that methods still stand side by side.
+    dense = len(texts) > DENSE_TEXTS
+    column = 0.62 if len(texts) <= 8 else 0.16 if dense else 0.36
+    row = 0.32 if len(images) <= 16 else 0.16 if dense else 0.22
+    width = min(PAGE, 1.2 + (0.05 if dense else 0.075) * longest + column * len(texts))
+    figure, axes = _grid(len(shown), width, 1.5 + row * len(images))
     colours = mpl.colormaps["cividis" if manifest.selection.higher_is_better else "cividis_r"].with_extremes(
         bad="#dddddd"
     )
@@ -118,9 +123,14 @@ def heatmaps(analysis: Analysis) -> Figure | None:
         picture = axis.imshow(table, cmap=colours, aspect="auto", vmin=limits[0], vmax=limits[1])
         if table.size <= ANNOTATED_PAIRS:
             _annotate(axis, table, picture)
-        axis.set_xticks(range(len(texts)), [short_t[t] for t in texts], rotation=35, ha="right", rotation_mode="anchor")
+        turned: dict[str, Any] = {"rotation": 90 if dense else 35, "ha": "right", "rotation_mode": "anchor"} | (
+            {"va": "center"} if dense else {}
+        )
+        axis.set_xticks(range(len(texts)), [short_t[t] for t in texts], **turned)
         axis.set_yticks(range(len(images)), [short_i[i] for i in images])
         axis.tick_params(length=0)
+        if dense:
+            axis.tick_params(labelsize=6)
         axis.spines[:].set_visible(False)
         best = result.summary.best_pair
         if best is not None:
@@ -134,7 +144,10 @@ def heatmaps(analysis: Analysis) -> Figure | None:
             figure.colorbar(picture, ax=axis, shrink=0.8)
     scaled = [axis for axis, test in zip(axes, tests, strict=True) if np.isfinite(test).any()]
     if scaled:
-        figure.colorbar(scaled[0].images[0], ax=scaled, shrink=0.8, label=f"test {manifest.selection.metric}")
+        rows = len({axis.get_subplotspec().rowspan.start for axis in scaled})  # type: ignore[union-attr]
+        figure.colorbar(
+            scaled[0].images[0], ax=scaled, shrink=0.8, aspect=20 * rows, label=f"test {manifest.selection.metric}"
+        )
     figure.suptitle("Score of every pair (framed: the method's pick; grey: no result)", fontsize=11)
     return figure
 

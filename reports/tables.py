@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.store import PHASES, write_atomic
 from reports import names
+from reports.added import added_entries, added_rows
 from reports.analysis import Analysis
 from reports.compare import compare, seed_mean
 from reports.constraints import levels, pareto
@@ -151,6 +152,13 @@ def frontier_frame(analysis: Analysis) -> pd.DataFrame:
     return frame
 
 
+def added_frame(analysis: Analysis) -> pd.DataFrame:
+    """One row per method and encoder that was added after a joint run."""
+    columns = ["encoder", "method", "adds", "score", "flops_of_its_pairs"]
+    rows = [[e.encoder, e.label, e.adds, float(np.mean(e.scores)), e.flops] for e in added_entries(analysis)]
+    return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
 def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
     """Write every table as CSV; returns their paths."""
     frames = {
@@ -160,6 +168,7 @@ def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
         "views": views_frame(analysis),
         "missing": problems_frame(analysis),
     } | ({"frontier": frontier_frame(analysis)} if frontier_entries(analysis) else {})
+    frames |= {"added": added_frame(analysis)} if added_entries(analysis) else {}
     for name, frame in frames.items():
         write_atomic(folder / f"{name}.csv", frame.to_csv(index=False).encode())
     return [folder / f"{name}.csv" for name in frames]
@@ -298,6 +307,12 @@ def level_table(analysis: Analysis) -> TextTable | None:
     if len(rows) < 2:
         return None
     return TextTable(["level", "oracle's pair", *(f"pick of {label}" for label in analysis.methods)], rows)
+
+
+def added_table(analysis: Analysis) -> TextTable | None:
+    """The pairs of an encoder that a method adds after its joint run, under every method; None without one."""
+    columns, rows = added_rows(analysis)
+    return TextTable(columns, rows) if rows else None
 
 
 def pareto_table(analysis: Analysis) -> TextTable | None:

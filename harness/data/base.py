@@ -84,6 +84,9 @@ class DatasetKind(Protocol):
 
     Config: ClassVar[type[BaseModel]]
 
+    # A kind may also have a class method ``on_paper(config) -> Mapping | None``: the fields of a ``shapes`` dataset of
+    # as many rows, captions and classes, for when its files are absent; None if that is not known.
+
     def __call__(self, config: Any) -> Dataset:
         """Build the dataset from a validated Config (cheap: no pixels, no weights).
 

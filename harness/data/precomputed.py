@@ -16,7 +16,7 @@ from harness.data.base import Index
 from harness.data.digests import digest_array, digest_json
 from harness.data.splits import SplitConfig, split_rows
 from harness.encoders.base import EncoderInfo, Modality
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MissingData
 from harness.paths import SweepPath
 from harness.registry import near
 
@@ -105,6 +105,7 @@ class PrecomputedDataset:
 
     def __init__(self, config: PrecomputedConfig) -> None:
         self.name, self._config = config.name, config
+        _all_there(config)
         self._arrays: dict[Modality, dict[str, StoredArray]] = {
             "image": {encoder: open_stored(source.file) for encoder, source in config.image.items()},
             "text": {encoder: open_stored(source.file) for encoder, source in config.text.items()},
@@ -134,6 +135,14 @@ class PrecomputedDataset:
             }
         )
         self._info = cache(self._describe)
+
+    @classmethod
+    def on_paper(cls, config: PrecomputedConfig) -> "Mapping[str, Any] | None":
+        """Sizes where the files are not: the stated rows; None if none are stated."""
+        if config.rows is None:
+            return None
+        captions, split = config.captions_per_image or 1, config.split.model_dump()
+        return {"name": config.name, "rows": config.rows, "captions_per_image": captions, "split": split}
 
     def index(self) -> Index:
         """The rows and splits."""
@@ -242,6 +251,14 @@ class PrecomputedDataset:
             if array.dim != dim:
                 raise HarnessError(f"class_text {encoder} has {array.dim} columns, its text embeddings {dim}")
         return tuple(names) if names else None
+
+
+def _all_there(config: PrecomputedConfig) -> None:
+    files = [file for side in (config.image, config.text, config.class_text) for s in side.values() for file in s.file]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        others = f" ({len(missing) - 1} more of {len(files)} are missing too)" if missing[1:] else ""
+        raise MissingData(f"no such file{others}", where=str(missing[0]))
 
 
 _MODALITIES: tuple[Modality, Modality] = ("image", "text")

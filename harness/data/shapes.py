@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness.data.base import SPLITS, Index
 from harness.data.digests import digest_json
+from harness.data.splits import SplitConfig, split_rows
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError
 
@@ -41,10 +42,12 @@ class ShapesConfig(BaseModel):
 
     Attributes:
         name: Name of the dataset.
-        rows: Training images.
+        rows: Images.
         image: Image encoder id -> dimension, or ``{dim: ..., params: ..., flops_per_sample: ...}``.
         text: The same for text encoders.
         captions_per_image: Captions of every image.
+        classes: Classes of the images; 0 for none.
+        split: Shares of the rows; by default all are training rows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,22 +58,29 @@ class ShapesConfig(BaseModel):
     image: ShapesByName
     text: ShapesByName
     captions_per_image: Annotated[int, Field(ge=1)] = 1
+    classes: Annotated[int, Field(ge=0)] = 0
+    split: SplitConfig = SplitConfig(train=1, validation=0, test=0)
 
 
 class ShapesDataset:
-    """Row counts and dimensions only, for planning. All rows are training rows."""
+    """Row counts and dimensions only, for planning."""
 
     Config: ClassVar[type[ShapesConfig]] = ShapesConfig
 
     def __init__(self, config: ShapesConfig) -> None:
         self.name, self._config = config.name, config
-        self.digest = digest_json({"shapes": config.rows, "captions_per_image": config.captions_per_image})
+        sizes = {"shapes": config.rows, "captions_per_image": config.captions_per_image}
+        self.digest = digest_json(sizes | ({"classes": config.classes} if config.classes else {}))
 
     def index(self) -> Index:
-        """All rows in ``train``; ``validation`` and ``test`` are empty."""
-        rows = np.arange(self._config.rows)
-        splits = {name: rows if name == "train" else rows[:0] for name in SPLITS}
-        return Index(len(rows), np.repeat(rows, self._config.captions_per_image), splits)
+        """The rows and splits, each class as often as the next."""
+        config, rows = self._config, np.arange(self._config.rows)
+        labels = rows % config.classes if config.classes else None
+        if config.split.train == 1:  # nothing to draw
+            splits = {name: rows if name == "train" else rows[:0] for name in SPLITS}
+        else:
+            splits = split_rows(config.rows, config.split)
+        return Index(len(rows), np.repeat(rows, config.captions_per_image), splits, labels)
 
     def images(self, rows: Sequence[int]) -> Iterable[Image]:
         """There are none."""
@@ -89,8 +99,8 @@ class ShapesDataset:
         raise self._planning_only()
 
     def class_embeddings(self, encoder: str) -> np.ndarray | None:
-        """None."""
-        return None
+        """Nothing but their number."""
+        return np.zeros((self._config.classes, self._shapes("text")[encoder].dim)) if self._config.classes else None
 
     def _shapes(self, modality: Modality) -> Mapping[str, Shape]:
         return self._config.image if modality == "image" else self._config.text

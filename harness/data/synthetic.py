@@ -8,6 +8,9 @@ sees into its own ``dim`` directions by a random orthonormal ``Q_e``, squashes e
 
 with quality ``q_e`` in (0, 1). The squash is strictly monotone, so it hides nothing; it only keeps a linear connector
 from being exact. What two encoders share is therefore known in closed form (see ``SyntheticDataset.truth``).
+
+``g_e``, ``Q_e`` and ``o_e`` of two encoders are unrelated, unless the world has families: the encoders of one are then
+noisy variants of each other, as models trained from one another are.
 """
 
 import math
@@ -33,7 +36,7 @@ _ISOTROPIC = 0.05  # h: noise in directions that carry no factor
 _BLIND = 0.2  # share of the factors that an encoder does not see
 _GAIN_SPREAD = 0.35  # standard deviation of log gains
 _OFFSET = 0.3
-_LATENTS, _CAPTIONS, _CLASSES, _QUALITIES, _VIEW, _NOISE, _CLASS_NOISE = range(7)  # streams of random numbers
+_LATENTS, _CAPTIONS, _CLASSES, _QUALITIES, _VIEW, _NOISE, _CLASS_NOISE, _FAMILY = range(8)  # streams of random numbers
 
 Quality = Annotated[float, Field(gt=0, lt=1)]
 Size = Annotated[int, Field(ge=1)]
@@ -53,6 +56,11 @@ class SyntheticConfig(BaseModel):
         text_dims: The same for text.
         image_qualities: Qualities, repeated in turn; by default spread over 0.25 to 0.9 in an order drawn by the seed.
         text_qualities: The same for text.
+        image_families: Families of the image encoders: number n is of family n mod ``image_families``, which must be
+            a multiple of the number of ``image_dims``, so that a family has one dimension. None: all are unrelated.
+        text_families: The same for text.
+        family_noise: How far the variants of a family lie from it, relative to what they share: 0 gives them the same
+            factors, gains and coordinates (their qualities and noise still differ), 1 as much of their own.
         latent: Number of latent factors.
         captions_per_image: Captions of every image.
         caption_noise: Standard deviation of what a caption says beside its image.
@@ -75,6 +83,9 @@ class SyntheticConfig(BaseModel):
     text_dims: Annotated[list[Size], Field(min_length=1)] = [64]
     image_qualities: Annotated[list[Quality], Field(min_length=1)] | None = None
     text_qualities: Annotated[list[Quality], Field(min_length=1)] | None = None
+    image_families: Size | None = None
+    text_families: Size | None = None
+    family_noise: Annotated[float, Field(ge=0)] = 0.3
     latent: Size = 32
     captions_per_image: Size = 1
     caption_noise: Annotated[float, Field(ge=0)] = 0.3
@@ -90,6 +101,12 @@ class SyntheticConfig(BaseModel):
         for names, count in ((self.image_names, self.image_encoders), (self.text_names, self.text_encoders)):
             if names is not None and len(set(names)) != count:
                 raise ValueError(f"{len(set(names))} different names for {count} encoders")
+        for side, families, dims in (
+            ("image", self.image_families, self.image_dims),
+            ("text", self.text_families, self.text_dims),
+        ):
+            if families is not None and families % len(dims):
+                raise ValueError(f"{side}_families {families} is no multiple of the {len(dims)} {side}_dims")
         return self
 
 
@@ -213,6 +230,8 @@ class SyntheticDataset:
         dim = self._dim(modality, number)
         quality = self._view(modality, number).quality
         identity = [self._world, modality, number, dim, quality, self._config.nonlinearity]
+        if (families := self._families(modality)) is not None:
+            identity += [families, self._config.family_noise]
         name = self._names(modality)[number]
         return EncoderInfo(name, modality, dim, revision=digest_json(identity), transform="synthetic")
 
@@ -229,15 +248,25 @@ class SyntheticDataset:
         places = (rng.permutation(count) + rng.random(count)) / count  # one in every part of the range, some close
         return float(0.25 + 0.65 * places[number])
 
+    def _families(self, modality: Modality) -> int | None:
+        return self._config.image_families if modality == "image" else self._config.text_families
+
     def _draw_view(self, modality: Modality, number: int) -> View:
         quality, dim, latent = self._quality(modality, number), self._dim(modality, number), self._config.latent
         rng = self._rng(_VIEW, int(modality == "text"), number)
-        seen = min(dim, max(1, round((1 - _BLIND) * latent)))
-        gains = np.zeros(latent)
-        gains[rng.permutation(latent)[:seen]] = np.exp(_GAIN_SPREAD * rng.standard_normal(seen))
-        directions = np.linalg.qr(rng.standard_normal((dim, seen)))[0]
-        offset = _OFFSET * rng.standard_normal(dim)
-        return View(quality, gains, math.sqrt((1 - quality) / quality), directions, offset)
+        families = self._families(modality)
+        if families is None:
+            factors, gains, directions, offset = _draw_frame(rng, dim, latent)
+        else:
+            family = self._rng(_FAMILY, int(modality == "text"), number % families)
+            noise = self._config.family_noise
+            factors, *shared = _draw_frame(family, dim, latent)
+            _, *own = _draw_frame(rng, dim, latent)
+            both = [(a + noise * b) / math.hypot(1, noise) for a, b in zip(shared, own, strict=True)]
+            gains, directions, offset = both[0], _nearest_frame(both[1]), both[2]
+        placed = np.zeros(latent)
+        placed[factors] = np.exp(_GAIN_SPREAD * gains)
+        return View(quality, placed, math.sqrt((1 - quality) / quality), directions, _OFFSET * offset)
 
     def _show(self, view: View, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Embeddings of these latents, ``[rows, dim]`` float32."""
@@ -284,3 +313,18 @@ class SyntheticDataset:
         blocks = range(-(-self._config.rows // _BLOCK))
         labels = [np.argmax(self._latents(block) @ prototypes.T, axis=1) for block in blocks]
         return np.concatenate(labels)[: self._config.rows].astype(np.int64)
+
+
+def _draw_frame(rng: np.random.Generator, dim: int, latent: int) -> tuple[np.ndarray, ...]:
+    """Seen factors, their log gains (standard normal), orthonormal directions ``[dim, seen]``, offset (the same)."""
+    seen = min(dim, max(1, round((1 - _BLIND) * latent)))
+    gains = rng.standard_normal(seen)
+    factors = rng.permutation(latent)[:seen]
+    directions = np.linalg.qr(rng.standard_normal((dim, seen)))[0]
+    return factors, gains, directions, rng.standard_normal(dim)
+
+
+def _nearest_frame(matrix: np.ndarray) -> np.ndarray:
+    """The matrix of orthonormal columns that is nearest to this one (polar decomposition)."""
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    return left @ right

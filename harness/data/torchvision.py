@@ -77,6 +77,21 @@ class _Content:
     digest: str | None = None
 
 
+_ON_PAPER: dict[tuple[str, str | None], dict[str, int]] = {
+    ("CIFAR10", "test"): {"rows": 10_000, "classes": 10},
+    ("CIFAR10", "train"): {"rows": 50_000, "classes": 10},
+    ("CIFAR100", "test"): {"rows": 10_000, "classes": 100},
+    ("CIFAR100", "train"): {"rows": 50_000, "classes": 100},
+    ("ImageNet", "val"): {"rows": 50_000, "classes": 1000},
+    ("ImageNet", "train"): {"rows": 1_281_167, "classes": 1000},
+    ("CocoCaptions", "val2017"): {"rows": 5_000, "captions_per_image": 5},  # 25,014 captions
+    ("CocoCaptions", "train2017"): {"rows": 118_287, "captions_per_image": 5},  # 591,753
+    ("Flickr8k", None): {"rows": 8_091, "captions_per_image": 5},
+    ("Flickr30k", None): {"rows": 31_783, "captions_per_image": 5},
+}
+"""Sizes as published, of (name, subset); COCO's by the name of its caption file."""
+
+
 class TorchvisionDataset(PictureDataset):
     """Pictures and captions, or pictures and classes, in torchvision's layouts.
 
@@ -89,6 +104,8 @@ class TorchvisionDataset(PictureDataset):
     def __init__(self, config: TorchvisionConfig) -> None:
         if not config.root.is_dir():
             raise MissingData(f"no such folder (root of {config.name})", where=str(config.root))
+        if config.annotations is not None and not config.annotations.is_file():
+            raise MissingData(f"no such file (annotations of {config.name})", where=str(config.annotations))
         try:
             content = _READERS[config.name](config)
         except (OSError, RuntimeError, LookupError, ValueError) as error:
@@ -110,6 +127,15 @@ class TorchvisionDataset(PictureDataset):
             openers=content.openers,
             image_names=content.names,
         )
+
+    @classmethod
+    def on_paper(cls, config: TorchvisionConfig) -> dict[str, Any] | None:
+        """The published sizes; None for a folder of one's own."""
+        subset = config.subset or next(iter(_SUBSETS.get(config.name, ())), None)
+        if config.name == "CocoCaptions" and config.annotations is not None:
+            subset = config.annotations.stem.removeprefix("captions_")
+        sizes = _ON_PAPER.get((config.name, subset))
+        return None if sizes is None else {"name": config.name, "split": config.split.model_dump(), **sizes}
 
 
 def _captions(content: _Content, config: TorchvisionConfig) -> Sequence[Sequence[str]]:
@@ -164,15 +190,21 @@ def _flickr(config: TorchvisionConfig) -> _Content:
     return _files(config, captions)
 
 
+def _not_there(config: TorchvisionConfig, kind: type[HarnessError]) -> HarnessError:
+    fix = f"torchvision.datasets.{config.name}(root, download=True) fetches it"
+    return kind(f"{config.name} is not there or damaged", where=str(config.root), fix=fix)
+
+
 def _cifar(config: TorchvisionConfig) -> _Content:
     from torchvision import datasets
 
     known = {"CIFAR10": datasets.CIFAR10, "CIFAR100": datasets.CIFAR100}[config.name]
+    if not (config.root / known.base_folder).is_dir():
+        raise _not_there(config, MissingData)
     try:
         data: Any = known(str(config.root), train=config.subset == "train")
     except RuntimeError as error:
-        fix = f"torchvision.datasets.{config.name}(root, download=True) fetches it"
-        raise HarnessError(f"{config.name} is not there or damaged", where=str(config.root), fix=fix) from error
+        raise _not_there(config, HarnessError) from error
     return _Content(
         names=[f"{config.subset or 'test'}[{row}]" for row in range(len(data.data))],
         openers=[partial(Pil.fromarray, pixels) for pixels in data.data],
