@@ -75,7 +75,10 @@ def test_a_stranger_cannot_be_added_though_its_condition_can_be_fitted(temp_proj
     before, after = seen.curve
     (new,) = [number for number, (image, _) in enumerate(seen.pairs) if image == "image03"]
     # The condition was forgotten before it was fitted: its start is worse than what the fit found.
-    assert before.scores[new] < 0.6 * after.scores[new]
+    start, end = before.scores[new], after.scores[new]
+    assert start is not None
+    assert end is not None
+    assert start < 0.6 * end
 
 
 @pytest.mark.parametrize(("conditioning", "seen"), [("pair", False), ("factored", True), ("features", False)])
