@@ -16,28 +16,13 @@ from hyma.hypernetwork import Architecture, Hypernetwork
 from hyma.method import Hyma
 
 
-def sizes_of(image_dims: list[int], text_dims: list[int], hidden_layers: int = 0) -> Sizes:
-    images = {f"i{n}": dim for n, dim in enumerate(image_dims)}
-    texts = {f"t{n}": dim for n, dim in enumerate(text_dims)}
-    return Sizes(
-        pairs=tuple(itertools.product(images, texts)),
-        image_dims=images,
-        text_dims=texts,
-        train_images=256,
-        hidden_layers=hidden_layers,
-        width=24,
-        direction="text_to_image",
-        score_flops=lambda pair: 0.0,
-    )
-
-
 def network_of(sizes: Sizes, seed: int = 0) -> Hypernetwork:
     return Hypernetwork(sizes, Architecture(condition_dim=8, layer_dim=4, hidden=(16, 6)), seed=seed)
 
 
 @settings(max_examples=50, deadline=None)
 @given(n=st.integers(1, 12), per_step=st.integers(1, 12), steps=st.integers(1, 40), seed=st.integers(0, 5))
-def test_exposure_is_equal_at_every_moment(n: int, per_step: int, steps: int, seed: int) -> None:
+def test_exposure_is_equal_at_every_moment(sizes_of, n: int, per_step: int, steps: int, seed: int) -> None:
     per_step = min(per_step, n)
     sizes = sizes_of([8] * n, [8])
     seen: Counter[tuple[str, str]] = Counter(dict.fromkeys(sizes.pairs, 0))
@@ -48,7 +33,7 @@ def test_exposure_is_equal_at_every_moment(n: int, per_step: int, steps: int, se
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_connectors_have_the_pairs_shapes(depth: int) -> None:
+def test_connectors_have_the_pairs_shapes(sizes_of, depth: int) -> None:
     sizes = sizes_of([10, 30], [7, 20], depth)
     for pair, layers in network_of(sizes)(sizes.pairs).items():
         made = [(weight.shape[1], weight.shape[0]) for weight, _ in layers]
@@ -56,7 +41,7 @@ def test_connectors_have_the_pairs_shapes(depth: int) -> None:
 
 
 @pytest.mark.parametrize("dim", [20, 200])
-def test_predicted_weights_start_with_the_variance_of_a_fresh_linear(dim: int) -> None:
+def test_predicted_weights_start_with_the_variance_of_a_fresh_linear(sizes_of, dim: int) -> None:
     sizes = sizes_of([64], [20, 200])
     pair = next(pair for pair in sizes.pairs if sizes.shape(pair).in_dim == dim)
     variances = [network_of(sizes, seed)([pair])[pair][0][0].var().item() for seed in range(20)]
@@ -64,7 +49,7 @@ def test_predicted_weights_start_with_the_variance_of_a_fresh_linear(dim: int) -
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_generation_flops_equal_flop_counter(depth: int) -> None:
+def test_generation_flops_equal_flop_counter(sizes_of, depth: int) -> None:
     sizes = sizes_of([10, 30], [7, 20], depth)
     network = network_of(sizes)
     pairs = sizes.pairs[:3]
@@ -76,12 +61,12 @@ def test_generation_flops_equal_flop_counter(depth: int) -> None:
     assert counted(step) == network.step_flops(3)
 
 
-def test_more_pairs_a_step_than_pairs_is_refused() -> None:
+def test_more_pairs_a_step_than_pairs_is_refused(sizes_of) -> None:
     with pytest.raises(HarnessError, match="pairs_per_step 9 is larger than the 4 pairs"):
         Hyma(pairs_per_step=9).estimate(sizes_of([4, 5], [6, 7]), Budget(epochs=1))
 
 
-def test_updates_per_pair_of_an_epoch() -> None:
+def test_updates_per_pair_of_an_epoch(sizes_of) -> None:
     """256 images, batch 64: 4 steps an epoch, 2 of 4 pairs each: 2 updates per pair and epoch."""
     estimate = Hyma(pairs_per_step=2, batch_size=64).estimate(sizes_of([4, 5], [6, 7]), Budget(epochs=5))
     assert estimate.updates_per_pair == 10

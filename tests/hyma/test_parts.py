@@ -17,21 +17,6 @@ from hyma.hypernetwork import Architecture, Hypernetwork
 CONDITIONING_NAMES, DECODER_NAMES = CONDITIONINGS.names(), DECODERS.names()
 
 
-def sizes_of(image_dims: list[int], text_dims: list[int], hidden_layers: int = 0) -> Sizes:
-    images = {f"i{n}": dim for n, dim in enumerate(image_dims)}
-    texts = {f"t{n}": dim for n, dim in enumerate(text_dims)}
-    return Sizes(
-        pairs=tuple(itertools.product(images, texts)),
-        image_dims=images,
-        text_dims=texts,
-        train_images=256,
-        hidden_layers=hidden_layers,
-        width=24,
-        direction="text_to_image",
-        score_flops=lambda pair: 0.0,
-    )
-
-
 def means_of(sizes: Sizes) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     dims = {**sizes.image_dims, **sizes.text_dims}
@@ -45,7 +30,9 @@ def first_weight(sizes: Sizes, architecture: Architecture, pair: tuple[str, str]
 @pytest.mark.parametrize("scaling", ["fan_in", "published"])
 @pytest.mark.parametrize("decoder", DECODER_NAMES)
 @pytest.mark.parametrize("image", ["i0", "i1"])
-def test_every_decoder_starts_with_the_variance_of_a_fresh_linear(decoder: str, scaling: str, image: str) -> None:
+def test_every_decoder_starts_with_the_variance_of_a_fresh_linear(
+    sizes_of, decoder: str, scaling: str, image: str
+) -> None:
     """For the smallest and the largest slice; 1 / (3 in) is the variance of U(-1/sqrt(in), 1/sqrt(in))."""
     sizes = sizes_of([24, 64], [40])
     built = Architecture(decoder=decoder, scaling=scaling, layer_dim=0, hidden=(32, 64))  # type: ignore[arg-type]
@@ -53,7 +40,7 @@ def test_every_decoder_starts_with_the_variance_of_a_fresh_linear(decoder: str, 
     assert sum(variances) / 60 == pytest.approx(1 / (3 * 40), rel=0.25)
 
 
-def test_the_published_start_is_smaller_than_a_fresh_linear() -> None:
+def test_the_published_start_is_smaller_than_a_fresh_linear(sizes_of) -> None:
     sizes = sizes_of([24, 64], [40])
     built = Architecture(conditioning="features", init="published", scaling="published", layer_dim=0, hidden=(32, 64))
     assert first_weight(sizes, built, ("i1", "t0"), 0).var() < 0.1 / (3 * 40)
@@ -62,7 +49,9 @@ def test_the_published_start_is_smaller_than_a_fresh_linear() -> None:
 @pytest.mark.parametrize("conditioning", CONDITIONING_NAMES)
 @pytest.mark.parametrize("decoder", DECODER_NAMES)
 @pytest.mark.parametrize("depth", [0, 2])
-def test_generation_flops_of_every_variant_equal_flop_counter(conditioning: str, decoder: str, depth: int) -> None:
+def test_generation_flops_of_every_variant_equal_flop_counter(
+    sizes_of, conditioning: str, decoder: str, depth: int
+) -> None:
     sizes = sizes_of([10, 30], [7, 20], depth)
     built = Architecture(conditioning=conditioning, decoder=decoder, condition_dim=8, layer_dim=4, hidden=(16, 6))
     network, means, pairs = Hypernetwork(sizes, built, seed=0), means_of(sizes), sizes.pairs[:3]
@@ -75,7 +64,7 @@ def test_generation_flops_of_every_variant_equal_flop_counter(conditioning: str,
 
 
 @pytest.mark.parametrize("decoder", DECODER_NAMES)
-def test_flops_of_fitting_a_condition_alone_equal_flop_counter(decoder: str) -> None:
+def test_flops_of_fitting_a_condition_alone_equal_flop_counter(sizes_of, decoder: str) -> None:
     sizes = sizes_of([10, 30], [7, 20])
     built = Architecture(decoder=decoder, condition_dim=8, layer_dim=4, hidden=(16, 6))
     network = Hypernetwork(sizes, built, seed=0).requires_grad_(False)
@@ -89,7 +78,7 @@ def test_flops_of_fitting_a_condition_alone_equal_flop_counter(decoder: str) -> 
     assert counted(step) == pytest.approx(network.decoder.condition_step_flops(2))
 
 
-def test_a_published_slice_is_the_first_rows_over_the_root_of_their_number() -> None:
+def test_a_published_slice_is_the_first_rows_over_the_root_of_their_number(sizes_of) -> None:
     """W of a smaller encoder: the same rows of the same maximal weight, rescaled by sqrt(numel), b by sqrt(d)."""
     sizes = sizes_of([24, 64], [40])
     built = Architecture(conditioning="features", init="published", scaling="published", layer_dim=0, hidden=(32, 64))
@@ -101,20 +90,20 @@ def test_a_published_slice_is_the_first_rows_over_the_root_of_their_number() -> 
     torch.testing.assert_close(small_bias * 24**0.5, large_bias[:24] * 64**0.5)
 
 
-def test_feather_map_predicts_weights_of_its_rank() -> None:
+def test_feather_map_predicts_weights_of_its_rank(sizes_of) -> None:
     sizes = sizes_of([64], [48])
     weight = first_weight(sizes, Architecture(decoder="feather_map", layer_dim=0), ("i0", "t0"), 0)
     assert torch.linalg.matrix_rank(weight) == 32
 
 
-def test_chunked_published_has_the_hidden_sizes_as_coded() -> None:
+def test_chunked_published_has_the_hidden_sizes_as_coded(sizes_of) -> None:
     sizes = sizes_of([64], [48])
     network = Hypernetwork(sizes, Architecture(decoder="chunked_published", hidden=(128, 512)), seed=0)
     shapes = [tuple(p.shape) for name, p in network.named_parameters() if "trunk" in name and "weight" in name]
     assert [rows for rows, _ in shapes] == [4, 16]
 
 
-def test_features_see_only_means_and_pad_with_zeros() -> None:
+def test_features_see_only_means_and_pad_with_zeros(sizes_of) -> None:
     sizes = sizes_of([10, 30], [8])
     network = Hypernetwork(sizes, Architecture(conditioning="features", layer_dim=0), seed=0)
     mean = torch.randn(10)
@@ -125,14 +114,14 @@ def test_features_see_only_means_and_pad_with_zeros() -> None:
     torch.testing.assert_close(told[0], padded)
 
 
-def test_features_tell_text_encoders_apart() -> None:
+def test_features_tell_text_encoders_apart(sizes_of) -> None:
     sizes = sizes_of([10], [8, 8])
     network = Hypernetwork(sizes, Architecture(conditioning="features"), seed=0)
     first, second = network(sizes.pairs, means_of(sizes)).values()
     assert not torch.allclose(first[0][0], second[0][0])
 
 
-def test_published_sampling_is_cyclic_and_of_one_dimension() -> None:
+def test_published_sampling_is_cyclic_and_of_one_dimension(sizes_of) -> None:
     """12 encoders, four of each of three dimensions, four per step: each meets one step in three, in turn."""
     sizes = sizes_of([8, 16, 24] * 4, [8])
     steps = list(itertools.islice(published(sizes, 4, seed=0), 7))
@@ -143,13 +132,13 @@ def test_published_sampling_is_cyclic_and_of_one_dimension() -> None:
     assert set(seen.values()) == {2}
 
 
-def test_published_sampling_exposes_small_groups_more() -> None:
+def test_published_sampling_exposes_small_groups_more(sizes_of) -> None:
     """Equal exposure does not hold here: two encoders of one dimension get twice the updates of four of another."""
     sizes = sizes_of([8] * 4 + [16] * 2, [8])
     seen = Counter(pair for step in itertools.islice(published(sizes, 2, 0), 40) for pair in step)
     assert sorted(seen.values()) == [10, 10, 10, 10, 20, 20]
 
 
-def test_published_sampling_refuses_steps_larger_than_a_dimension() -> None:
+def test_published_sampling_refuses_steps_larger_than_a_dimension(sizes_of) -> None:
     with pytest.raises(HarnessError, match="pairs_per_step 3 pairs of one image dimension, and 16 has 2"):
         published(sizes_of([8] * 4 + [16] * 2, [8]), 3, 0)
