@@ -11,7 +11,7 @@ from harness.connectors import Layers, connect
 from harness.method import Batch, Pair, Problem
 
 LEAST_UPDATES = 20
-"""Updates per pair below which being at chance says nothing."""
+"""Updates per pair below which being at chance may be too little training, and is only warned of."""
 
 DRAWS = 50
 """Random answers drawn to learn what chance gives."""
@@ -44,7 +44,8 @@ def collapsed(
         updates: Updates each pair received (mean).
         history: Mean score at the checkpoints before.
     """
-    if problem.chance is None or updates < LEAST_UPDATES:
+    few = updates < LEAST_UPDATES
+    if problem.chance is None or (few and len(scores) == 1):
         return None, ()
     rng = np.random.default_rng(0)
     draws = np.array([problem.chance(rng) for _ in range(DRAWS)])
@@ -59,8 +60,14 @@ def collapsed(
     # The mean of the uniform ranks of these rows has variance 1 / (12 rows).
     spread = SPREADS * math.sqrt(1 / (12 * rows))
     fell = len(scores) > 1 or any(sign * (before - limit) > 0 for before in history)
-    if whole and fell and np.mean(list(beaten.values())) <= 0.5 + spread / math.sqrt(len(scores)):
-        return f"score {mean:.4g} is at chance ({draws.mean():.4g}), also on training data", ()
+    if whole and np.mean(list(beaten.values())) <= 0.5 + spread / math.sqrt(len(scores)):
+        found = f"score {mean:.4g} is at chance ({draws.mean():.4g}), also on training data"
+        if few:
+            return None, (f"{found}, after {updates:.3g} updates per pair: collapsed, or too little training to tell",)
+        if fell:
+            return found, ()
+    if few:
+        return None, ()
     gone = [pair for pair in low if beaten[pair] <= 0.5 + spread]
     if not gone:
         return None, ()
