@@ -2,13 +2,14 @@
 
 import sys
 import warnings
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
+from harness import __version__
 from harness.cli import compare, embed, export, ls, plan, report, status, sweep, validate
-from harness.cli.common import stderr
+from harness.cli.common import stderr, stdout
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -32,9 +33,19 @@ for verb in (
     app.command()(verb)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        stdout.print(f"harness {__version__}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
-def _version() -> None:
-    """Nothing happens before a verb."""
+def _version(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Nothing else happens before a verb."""
 
 
 def main() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.cli.common import Seeds, Set, SweepFile, open_sweep, stdout
+from harness.cli.common import Seeds, Set, Storage, SweepFile, open_sweep, stdout
 
 
-def validate(sweep_file: SweepFile, seeds: Seeds = None, set_: Set = None) -> None:
+def validate(sweep_file: SweepFile, seeds: Seeds = None, storage: Storage = None, set_: Set = None) -> None:
     """Check that every name resolves, every file exists and all shapes agree. Extracts and trains nothing."""
-    config = open_sweep(sweep_file, set_, seeds, None)
+    config = open_sweep(sweep_file, set_, seeds, storage)
     from harness.plan import make_plan
     from harness.workspace import Workspace
 

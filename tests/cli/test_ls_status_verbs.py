@@ -1,6 +1,7 @@
 """``harness ls`` and ``status``."""
 
 import json
+from importlib import metadata
 
 import pytest
 
@@ -58,3 +59,8 @@ def test_status_counts_cells_by_state(copy_of_world) -> None:
 def test_watch_ends_when_nothing_is_missing(copy_of_world) -> None:
     code, out, _ = copy_of_world.invoke("status", "world", "--watch")
     assert (code, "14 of 14 cells" in out) == (0, True)
+
+
+def test_the_version_is_the_installed_packages(temp_project) -> None:
+    code, out, _ = temp_project.invoke("--version")
+    assert (code, out.strip()) == (0, f"harness {metadata.version('stitch-harness')}")
