@@ -24,14 +24,42 @@ def budget_text(budget: Budget) -> str:
 
 
 def headline_methods(analysis: Analysis, most: int = 2) -> list[MethodResult]:
-    """The methods that the answer speaks of: the joint ones, else the first in plan order; never the reference."""
+    """The methods that the answer speaks of at length: the joint ones, else all; never the reference.
+
+    Of more than ``most`` the cheapest that is good enough comes first, then those that rank best.
+    """
     others = [result for label, result in analysis.methods.items() if label != analysis.summary.reference]
-    return ([result for result in others if result.data.planned.kind == "joint"] or others)[:most]
+    found = [result for result in others if result.data.planned.kind == "joint"] or others
+    if len(found) > most:
+        first = cheapest(analysis)
+        found = sorted(found, key=lambda result: -(result.summary.spearman.value or -1.0))
+        found = [*([first] if first else []), *(result for result in found if result is not first)]
+    return found[:most]
+
+
+def good_enough(analysis: Analysis) -> float | None:
+    """The least Spearman with which one of the reference's own seeds ranks the others; None without two seeds."""
+    reference = analysis.reference
+    known = [value for value in reference.summary.spearman.per_seed if value is not None] if reference else []
+    return min(known) if len(known) > 1 else None
+
+
+def cheapest(analysis: Analysis) -> MethodResult | None:
+    """The method of the fewest FLOPs that ranks as well as the reference's own seeds rank each other."""
+    least = good_enough(analysis)
+    if least is None:
+        return None
+    good = [
+        result
+        for result in analysis.methods.values()
+        if (result.summary.spearman.value or -1.0) >= least and result.summary.flops.total is not None
+    ]
+    return min(good, key=lambda result: result.summary.flops.total or 0.0, default=None)
 
 
 def answer(analysis: Analysis) -> list[str]:
     """The answer, sentence by sentence."""
-    sentences = [*_best_pair(analysis)]
+    sentences = [*_best_pair(analysis), *_cheapest(analysis)]
     for result in headline_methods(analysis):
         sentences.extend(_method(analysis, result))
     left = len(analysis.methods) - 1 - len(headline_methods(analysis))
@@ -77,11 +105,31 @@ def _best_pair(analysis: Analysis) -> list[str]:
     return out
 
 
+def _cheapest(analysis: Analysis) -> list[str]:
+    """What the right ranking costs at least, among the methods of the run."""
+    least, found, reference = good_enough(analysis), cheapest(analysis), analysis.reference
+    if least is None or reference is None:
+        return []
+    standard = f"as well as the reference's own seeds rank each other (Spearman {names.number(least)} or more)"
+    if found is None or found is reference:
+        return [f"No cheaper method of this run ranks the pairs {standard}."]
+    view = analysis.summary.views.as_run.get(found.data.label)
+    if view is None or view.cost_ratio.flops is None:
+        return []
+    return [
+        f"The cheapest method here that ranks the pairs {standard} is {found.data.label} with "
+        f"{names.number(found.summary.spearman.value)}: {budget_text(view.budget)}, "
+        f"{names.times(view.cost_ratio.flops)} fewer FLOPs as run than {reference.data.label} "
+        f"({budget_text(view.reference_budget)})."
+    ]
+
+
 def _method(analysis: Analysis, result: MethodResult) -> list[str]:
     row, label = result.summary, result.data.label
-    if analysis.reference is None or row.best_pair is None:
+    if analysis.reference is None or analysis.reference.summary.oracle_pair is None or row.best_pair is None:
         return []
-    out = [f"{_verdict(analysis, result)} picks {pair_name(row.best_pair)} by its mean validation score."]
+    by = "its own score" if result.data.planned.kind == "score" else "its mean validation score"
+    out = [f"{_verdict(analysis, result)} picks {pair_name(row.best_pair)} by {by}."]
     if row.regret.value is not None:
         chance = names.number(result.comparison.regret.chance)
         own = analysis.reference.summary.regret.value
