@@ -83,7 +83,7 @@ def test_the_page_stands_alone_and_says_what_it_must(report: ReportPaths) -> Non
     assert "url(" not in page
     assert "@import" not in page
     assert page.count("data:image/png;base64,") == 5
-    answer = re.search(r'<p class="answer">(.*?)</p>', page, re.DOTALL)
+    answer = re.search(r'<div class="answer">(.*?)</div>', page, re.DOTALL)
     assert answer
     for part in (
         "best of 12 pairs",
