@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from harness.connectors import Layers
 from harness.method import Pair, Sizes
-from hyma.conditioning import CONDITIONINGS, Means
-from hyma.decoders import DECODERS
+from hyma.conditioning import CONDITIONINGS, Conditioning, Means
+from hyma.decoders import DECODERS, Decoder
 from hyma.initialise import Init
 from hyma.scaling import LayerScaling, ScalingName
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What a hypernetwork is made of, by name.
+    """What a hypernetwork is made of, by name; a variant may give a class of its own.
 
     Attributes:
         conditioning: ``pair``, ``factored`` or ``features`` (``hyma.conditioning``).
@@ -30,8 +30,8 @@ class Architecture:
         max_out: Rows of the maximal weight of the last connector layer; None: the largest that occurs.
     """
 
-    conditioning: str = "pair"
-    decoder: str = "mlp"
+    conditioning: str | type[Conditioning] = "pair"
+    decoder: str | type[Decoder] = "mlp"
     condition_dim: int = 32
     layer_dim: int = 8
     hidden: tuple[int, ...] = (64, 16)
@@ -54,10 +54,13 @@ class Hypernetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self._layers = {pair: sizes.shape(pair).layers for pair in sizes.pairs}
         depth = sizes.hidden_layers + 1
-        self.condition = CONDITIONINGS.get(architecture.conditioning)(sizes, architecture.condition_dim, generator)
+        conditioning, decoder = architecture.conditioning, architecture.decoder
+        conditioning = CONDITIONINGS.get(conditioning) if isinstance(conditioning, str) else conditioning
+        decoder = DECODERS.get(decoder) if isinstance(decoder, str) else decoder
+        self.condition = conditioning(sizes, architecture.condition_dim, generator)
         self.layer = nn.Parameter(torch.randn(depth, architecture.layer_dim, generator=generator))
         self.scalings = [self._scaling(architecture, number, depth) for number in range(depth)]
-        self.decoder = DECODERS.get(architecture.decoder)(
+        self.decoder = decoder(
             architecture.condition_dim + architecture.layer_dim,
             self.scalings,
             architecture.hidden,

@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from harness.cells import run_cell
+from harness.plan import estimates
 from harness.rungs import settle
 
 DOCS = Path(__file__).parents[1]
@@ -25,8 +28,26 @@ def test_the_method_of_the_guide_runs(world) -> None:
     assert max(scores.values()) > 0.2  # five of 40 validation images would be found by chance in 0.125
 
 
+@pytest.mark.parametrize("depth", [0, 1])
+def test_the_hypernetwork_of_the_guide_learns_and_counts_its_flops(world, depth: int) -> None:
+    world.write("rank_one.py", block("docs/adding_a_method.md", "python", 1))
+    plan = world.run(
+        "world.yaml",
+        "seeds=[0]",
+        "reference=null",
+        f"connector={{hidden_layers: {depth}, width: 24}}",
+        "methods={one: {method: './rank_one.py:HymaRankOne', epochs: 40, batch_size: 64, pairs_per_step: 3, lr: 1e-2}}",
+    )
+    (record,) = (plan.store.record(cell.key) for cell in plan.cells)
+    assert record.status == "done", record.error
+    assert max(score for score in record.curve[-1].scores if score is not None) > 0.2  # chance: 0.125
+    planned = estimates(plan)["one"].flops
+    assert planned is not None
+    assert planned["hypernet"] == pytest.approx(record.ledger.flops["hypernet"])
+
+
 def test_the_policy_of_the_guide_stops_pairs_that_are_far_behind(world) -> None:
-    world.write("one_look.py", block("docs/adding_a_method.md", "python", 1))
+    world.write("one_look.py", block("docs/adding_a_method.md", "python", 2))
     recipe = "epochs: 8, batch_size: 64, lr: 1.0e-2, warmup: 0.1"
     plan = world.run(
         "world.yaml",
