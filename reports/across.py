@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from harness.store import RunStore, write_atomic
 from reports.analysis import Analysis, analyse
@@ -67,10 +68,10 @@ def shared_cells(one: RunStore, other: RunStore) -> SharedCells:
 
 def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
     """Mean validation score against FLOPs: a colour for every method, a marker for every run, epochs at the points."""
-    labels = list(dict.fromkeys(label for analysis in analyses.values() for label in analysis.methods))
-    figure = Figure(figsize=(8, 5))
+    colours: dict[str, str] = {}
+    markers = {run: MARKERS[number % len(MARKERS)] for number, run in enumerate(analyses)}
+    figure = Figure(figsize=(8.5, 5))
     axis = figure.subplots()
-    drawn = 0
     for number, (run, analysis) in enumerate(analyses.items()):
         selection = analysis.manifest.selection
         for label, result in analysis.methods.items():
@@ -79,16 +80,16 @@ def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
                 continue
             scores = np.array([np.nanmean(point.scores) for point in points])
             shown = oriented(scores, higher_is_better=selection.higher_is_better)
-            colour, marker = OKABE_ITO[labels.index(label) % len(OKABE_ITO)], MARKERS[number % len(MARKERS)]
-            flops = [point.flops for point in points]
-            axis.plot(flops, shown, label=f"{run}: {label}", color=colour, marker=marker, ms=4, lw=1.2)
+            colour = colours.setdefault(label, OKABE_ITO[len(colours) % len(OKABE_ITO)])
+            axis.plot([point.flops for point in points], shown, color=colour, marker=markers[run], ms=4, lw=1.2)
             mark_epochs(axis, points, list(shown), colour, below=number % 2 == 1)
-            drawn += 1
         axis.set_ylabel(f"validation {selection.metric}, mean over pairs")
-    if not drawn:
+    if not colours:
         return None
     flops_axis(axis)
-    figure.legend(loc="outside lower center", ncols=max(1, min(3, drawn)), frameon=False, fontsize=7)
+    keys = [Line2D([], [], color=colour, label=label) for label, colour in colours.items()]
+    keys += [Line2D([], [], color="#555555", ls="", marker=marker, label=run) for run, marker in markers.items()]
+    figure.legend(handles=keys, loc="outside right upper", frameon=False, fontsize=7)
     return figure
 
 

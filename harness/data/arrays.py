@@ -86,14 +86,22 @@ def open_vector(file: Path) -> np.ndarray:
     return np.array(array, dtype=np.int64)
 
 
+def check_kind(file: Path) -> None:
+    """Refuse a file whose name says that it is no kind that can be read, whether it is there or not.
+
+    Raises:
+        HarnessError: An unknown suffix.
+    """
+    if file.suffix.lower() not in _READERS:
+        fix = f"known: {', '.join(_READERS)}"
+        raise HarnessError(f"cannot read {file.suffix or 'a file without suffix'}", where=str(file), fix=fix)
+
+
 def _open(file: Path) -> tuple[int, int, Callable[[int, int], np.ndarray]]:
-    readers = {".npy": _open_npy, ".pt": _open_pt, ".pth": _open_pt, ".safetensors": _open_safetensors}
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise HarnessError(f"cannot read {file.suffix or 'a file without suffix'}", where=str(file), fix=_KINDS)
+    check_kind(file)
     if not file.is_file():
         raise MissingData("no such file", where=str(file))
-    shape, dtype, read = reader(file)
+    shape, dtype, read = _READERS[file.suffix.lower()](file)
     if len(shape) != 2:
         raise HarnessError(f"must be [rows, dim], is {list(shape)}", where=str(file))
     if "float" not in dtype:
@@ -101,7 +109,6 @@ def _open(file: Path) -> tuple[int, int, Callable[[int, int], np.ndarray]]:
     return shape[0], shape[1], read
 
 
-_KINDS = "known: .npy, .pt, .safetensors"
 _Opened = tuple[tuple[int, ...], str, Callable[[int, int], np.ndarray]]
 
 
@@ -168,3 +175,11 @@ def _obvious(shapes: Mapping[str, tuple[int, ...]], file: Path) -> str:
         found = ", ".join(sorted(shapes)) or "none"
         raise HarnessError(f"which tensor is meant? it holds {found}", where=str(file), fix="keep one, as 'embeddings'")
     return matrices[0]
+
+
+_READERS: Mapping[str, Callable[[Path], _Opened]] = {
+    ".npy": _open_npy,
+    ".pt": _open_pt,
+    ".pth": _open_pt,
+    ".safetensors": _open_safetensors,
+}

@@ -11,7 +11,7 @@ import numpy as np
 from PIL.Image import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from harness.data.arrays import StoredArray, open_stored, open_vector
+from harness.data.arrays import StoredArray, check_kind, open_stored, open_vector
 from harness.data.base import Index
 from harness.data.digests import digest_array, digest_json
 from harness.data.splits import SplitConfig, split_rows
@@ -255,6 +255,8 @@ class PrecomputedDataset:
 
 def _all_there(config: PrecomputedConfig) -> None:
     files = [file for side in (config.image, config.text, config.class_text) for s in side.values() for file in s.file]
+    for file in files:
+        check_kind(file)
     missing = [file for file in files if not file.is_file()]
     if missing:
         others = f" ({len(missing) - 1} more of {len(files)} are missing too)" if missing[1:] else ""
