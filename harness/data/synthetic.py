@@ -40,6 +40,7 @@ _LATENTS, _CAPTIONS, _CLASSES, _QUALITIES, _VIEW, _NOISE, _CLASS_NOISE, _FAMILY 
 
 Quality = Annotated[float, Field(gt=0, lt=1)]
 Size = Annotated[int, Field(ge=1)]
+Params = Annotated[float, Field(gt=0)]
 
 
 class SyntheticConfig(BaseModel):
@@ -54,6 +55,9 @@ class SyntheticConfig(BaseModel):
         text_names: The same for text.
         image_dims: Their dimensions, repeated in turn.
         text_dims: The same for text.
+        image_params: Parameter counts stated for them, repeated in turn, for reports and constraints; they change no
+            embedding.
+        text_params: The same for text.
         image_qualities: Qualities, repeated in turn; by default spread over 0.25 to 0.9 in an order drawn by the seed.
         text_qualities: The same for text.
         image_families: Families of the image encoders: number n is of family n mod ``image_families``, which must be
@@ -81,6 +85,8 @@ class SyntheticConfig(BaseModel):
     text_names: list[str] | None = None
     image_dims: Annotated[list[Size], Field(min_length=1)] = [64]
     text_dims: Annotated[list[Size], Field(min_length=1)] = [64]
+    image_params: Annotated[list[Params], Field(min_length=1)] | None = None
+    text_params: Annotated[list[Params], Field(min_length=1)] | None = None
     image_qualities: Annotated[list[Quality], Field(min_length=1)] | None = None
     text_qualities: Annotated[list[Quality], Field(min_length=1)] | None = None
     image_families: Size | None = None
@@ -233,7 +239,9 @@ class SyntheticDataset:
         if (families := self._families(modality)) is not None:
             identity += [families, self._config.family_noise]
         name = self._names(modality)[number]
-        return EncoderInfo(name, modality, dim, revision=digest_json(identity), transform="synthetic")
+        stated = self._config.image_params if modality == "image" else self._config.text_params
+        params = int(stated[number % len(stated)]) if stated else None
+        return EncoderInfo(name, modality, dim, params, revision=digest_json(identity), transform="synthetic")
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self._config.seed, *stream])

@@ -142,3 +142,12 @@ def test_refusals():
     for more in ({"image_qualities": [1.0]}, {"rows": 0}, {"classes": 1}, {"text_dims": []}):
         with pytest.raises(ValidationError):
             world(**more)
+
+
+def test_stated_parameters_change_nothing_but_what_is_stated() -> None:
+    plain, stated = world(), world(image_params=[22e6, 86e6])
+    assert stated.digest == plain.digest
+    for number, (name, info) in enumerate(stated.own_encoders("image").items()):
+        assert info.params == [22_000_000, 86_000_000][number % 2]
+        assert info.revision == plain.own_encoders("image")[name].revision
+    assert {info.params for info in stated.own_encoders("text").values()} == {None}
