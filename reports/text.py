@@ -1,5 +1,7 @@
 """The report's plain sentences. No ratio without its budget, no ranking without its chance level and interval."""
 
+import math
+
 from reports import names
 from reports.analysis import Analysis, MethodResult
 from reports.schema import Budget, Pair
@@ -38,10 +40,13 @@ def headline_methods(analysis: Analysis, most: int = 2) -> list[MethodResult]:
 
 
 def good_enough(analysis: Analysis) -> float | None:
-    """The least Spearman with which one of the reference's own seeds ranks the others; None without two seeds."""
+    """The least Spearman with which one of the reference's own seeds ranks the others, rounded down to hundredths.
+
+    The third decimal of a rank correlation says nothing. None without two seeds.
+    """
     reference = analysis.reference
     known = [value for value in reference.summary.spearman.per_seed if value is not None] if reference else []
-    return min(known) if len(known) > 1 else None
+    return math.floor(100 * min(known)) / 100 if len(known) > 1 else None
 
 
 def cheapest(analysis: Analysis) -> MethodResult | None:
@@ -120,8 +125,20 @@ def _cheapest(analysis: Analysis) -> list[str]:
         f"The cheapest method here that ranks the pairs {standard} is {found.data.label} with "
         f"{names.number(found.summary.spearman.value)}: {budget_text(view.budget)}, "
         f"{names.times(view.cost_ratio.flops)} fewer FLOPs as run than {reference.data.label} "
-        f"({budget_text(view.reference_budget)})."
+        f"({budget_text(view.reference_budget)}).{_cut_too(analysis, found, least)}"
     ]
+
+
+def _cut_too(analysis: Analysis, found: MethodResult, least: float) -> str:
+    """That the reference, stopped where its FLOPs reach the method's, ranks well enough too; empty if it does not."""
+    cut = analysis.cut_reference.get("matched_flops", {}).get(found.data.label)
+    view = analysis.summary.views.matched_flops.get(found.data.label)
+    if cut is None or view is None or not cut.spearman >= least:  # NaN: not known
+        return ""
+    return (
+        f" So does the reference itself, simply stopped early: {names.number(cut.spearman)} at "
+        f"{budget_text(view.reference_budget)}."
+    )
 
 
 def _method(analysis: Analysis, result: MethodResult) -> list[str]:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from scipy import stats
 
 from reports.analysis import Analysis, analyse
@@ -35,7 +34,10 @@ def test_the_cheapest_ranks_as_well_as_the_references_own_seeds(maker: Any, tmp_
         bad=(QUALITY[::-1].copy(), 1.0, "joint"),
     )
     # One seed's validation ranking against the other's test scores, both ways alike.
-    assert good_enough(analysis) == pytest.approx(stats.spearmanr(QUALITY, SWAPPED)[0])  # type: ignore[arg-type]
+    rho: float = stats.spearmanr(QUALITY, SWAPPED)[0]  # type: ignore[assignment]
+    least = good_enough(analysis)
+    assert least is not None
+    assert rho - 0.01 < least <= rho
     found = cheapest(analysis)
     assert found is not None
     assert found.data.label == "fair"
@@ -43,6 +45,20 @@ def test_the_cheapest_ranks_as_well_as_the_references_own_seeds(maker: Any, tmp_
     assert "is fair with" in sentence
     assert "50 updates" in sentence, "no ratio without its budget"
     assert sentence.count("updates") == 2, "of both sides"
+    assert "stopped early" not in sentence, "without a curve of the reference that is not known"
+
+
+def test_a_reference_that_is_as_good_when_stopped_early_is_named_beside_it(maker: Any, tmp_path: Path) -> None:
+    both = np.stack([QUALITY, SWAPPED])
+    ape = maker.Spec(both, both, flops=100.0, checkpoints={0.1: both, 1.0: both})
+    twice = np.stack([QUALITY, QUALITY])
+    joint = maker.Spec(twice, twice, kind="joint", pairs_per_step=2, updates=50, flops=300.0, checkpoints={1.0: twice})
+    analysis = analyse(maker.run(tmp_path / "run", {"ape": ape, "joint": joint}, images=3, texts=2))
+    (sentence,) = [text for text in answer(analysis) if text.startswith("The cheapest method here")]
+    assert "is joint with" in sentence
+    # A tenth of 100 FLOPs for each of six pairs; the first checkpoint already ranks as the last one does.
+    assert "So does the reference itself, simply stopped early" in sentence
+    assert sentence.endswith("60 FLOP.")
 
 
 def test_where_nothing_is_as_good_it_says_so(maker: Any, tmp_path: Path) -> None:
