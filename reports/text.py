@@ -113,7 +113,7 @@ def _best_pair(analysis: Analysis) -> list[str]:
 def _cheapest(analysis: Analysis) -> list[str]:
     """What the right ranking costs at least, among the methods of the run."""
     least, found, reference = good_enough(analysis), cheapest(analysis), analysis.reference
-    if least is None or reference is None:
+    if least is None or reference is None or len(analysis.methods) < 2:
         return []
     standard = f"as well as the reference's own seeds rank each other (Spearman {names.number(least)} or more)"
     if found is None or found is reference:

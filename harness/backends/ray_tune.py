@@ -9,12 +9,14 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 from harness.backends.base import BackendOptions, Listener, has_scheduler
@@ -50,7 +52,7 @@ WORKER_RETRIES = 1
 def run(plan: Plan, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions) -> None:
     """Run the cells on a Ray cluster, each with the CPUs and GPUs that its method asks for."""
     shutil.rmtree(plan.store.path / "tune", ignore_errors=True)  # what a killed sweep left
-    with _cluster(options.address):
+    with _noted_interrupts(), _cluster(options.address):
         _check_resources(cells)
         while cells:
             races: dict[tuple[str, int], list[PlannedCell]] = {}
@@ -63,6 +65,29 @@ def run(plan: Plan, cells: Sequence[PlannedCell], listener: Listener, options: B
             for race in races.values():
                 _race(plan, race, listener)
             cells = next_wave(plan, cells)
+
+
+_interrupted = threading.Event()
+"""Set by Ctrl-C while a sweep runs."""
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[None]:
+    """Remember a Ctrl-C: its KeyboardInterrupt is lost where it happens to be raised inside a library's clean-up."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _interrupted.set()
+        signal.default_int_handler(number, frame)
+
+    _interrupted.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wave(plan: Plan, cells: Sequence[PlannedCell], listener: Listener) -> None:
@@ -200,6 +225,10 @@ class _Callback(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks into an experiment state that is never restored."""
         return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._listener.started(self._cells[trial.config["key"]])

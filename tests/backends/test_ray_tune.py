@@ -1,11 +1,15 @@
 """Ray Tune: the same cells as the serial backend's, equal number by number."""
 
 import json
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from harness.backends.base import Listener
 from harness.errors import HarnessError
 
 
@@ -106,3 +110,19 @@ def test_an_address_where_nobody_answers_is_one_line(monkeypatch: pytest.MonkeyP
     told = pytest.raises(HarnessError, match=r"--address: no Ray cluster answers at '10.0.0.9:6379'")
     with told, ray_tune._cluster("10.0.0.9:6379"):
         pass
+
+
+def test_ctrl_c_is_not_lost_where_a_library_swallows_it(world) -> None:
+    from harness.backends.ray_tune import _Callback, _noted_interrupts
+
+    callback = _Callback(world.plan(), {}, Mock(spec=Listener))
+    before = signal.getsignal(signal.SIGINT)
+    with _noted_interrupts():
+        callback.on_step_begin(0, [])
+        with suppress(KeyboardInterrupt):  # as a bare except in a library's clean-up would
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            callback.on_step_begin(1, [])
+    assert signal.getsignal(signal.SIGINT) is before
+    with _noted_interrupts():
+        callback.on_step_begin(0, [])
