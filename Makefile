@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint types pytest test-cluster test-faults test-browser bench clean
+.PHONY: quickstart test lint types pytest test-cluster test-faults test-browser test-real bench clean
 
 quickstart: .venv/.installed-quickstart
 	"$(BIN)/harness" sweep sweeps/quickstart.yaml
@@ -27,6 +27,9 @@ test-faults: .venv/.installed-dev
 
 test-browser: .venv/.installed-dev
 	"$(BIN)/python" -m pytest -m browser
+
+test-real: .venv/.installed-dev
+	"$(BIN)/python" -m pytest -m real
 
 bench: .venv/.installed-dev
 	"$(BIN)/python" -m pytest -m bench --benchmark-enable --benchmark-columns=median,iqr,rounds tests/benchmarks

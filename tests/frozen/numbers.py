@@ -1,0 +1,134 @@
+"""What is frozen of a run: the numbers of every cell and of its summary, without times.
+
+``python -m tests.frozen.numbers`` makes the files again; say why in the commit that does.
+"""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from harness.cells import run_cell
+from harness.config import Sweep, load_sweep
+from harness.plan import Plan, estimates, make_manifest, make_plan
+from harness.store import CellRecord
+from harness.workspace import Workspace
+
+FOLDER = Path(__file__).parent / "numbers"
+
+
+def fingerprint() -> dict[str, str]:
+    """What bit-for-bit equality needs: the libraries' versions and the processor's instructions."""
+    import numpy as np
+    import torch
+
+    return {
+        "torch": torch.__version__.partition("+")[0],
+        "numpy": np.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+    }
+
+
+def quickstart(storage: Path) -> Plan:
+    """The quickstart's first seed; banks that the storage holds already are used."""
+    file = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
+    return run(load_sweep(file, overrides=["seeds=[0]", f"storage={json.dumps(str(storage))}"]))
+
+
+def swept(sweep: dict[str, Any], storage: Path) -> Plan:
+    """The run of a sweep that is written as a mapping."""
+    return run(Sweep.model_validate({**sweep, "storage": str(storage)}))
+
+
+def run(sweep: Sweep) -> Plan:
+    """Run a sweep in this process, wave by wave."""
+    from harness.rungs import next_wave
+
+    plan = make_plan(Workspace(sweep))
+    plan.check()
+    plan.workspace.extract_missing()
+    plan.store.write_manifest(make_manifest(plan))
+    cells = plan.missing()
+    while cells:
+        for cell in cells:
+            run_cell(plan, cell)
+        cells = next_wave(plan, cells)
+    return plan
+
+
+def numbers_of(plan: Plan) -> dict[str, Any]:
+    """The run's numbers, by cell in plan order, its estimates and its summary."""
+    from reports.analysis import analyse
+
+    manifest = plan.store.manifest()
+    records = plan.store.records(manifest)
+    cells = {}
+    for cell in manifest.cells:
+        record = records[cell.key]
+        name = f"{cell.label}/{cell.seed}/{'+'.join(map('x'.join, cell.pairs[:1]))}/{cell.rung}"
+        cells[name] = _cell(record)
+    found: dict[str, Any] = {
+        "cells": cells,
+        "plan": {
+            label: None if e.flops is None else {"flops": e.flops, "updates": e.updates_per_pair}
+            for label, e in estimates(plan).items()
+        },
+    }
+    if manifest.reference:
+        found["summary"] = _timeless(json.loads(analyse(plan.store).summary.model_dump_json(by_alias=True)))
+    return found
+
+
+def _cell(record: CellRecord) -> dict[str, Any]:
+    return {
+        "status": record.status,
+        "error": record.error,
+        "metrics": [metrics.model_dump(exclude={"image", "text"}) for metrics in record.metrics],
+        "curve": [point.model_dump(exclude={"seconds"}) for point in record.curve],
+        "flops": record.ledger.flops,
+        "updates": record.ledger.updates,
+        "samples": record.ledger.samples,
+        "trained_params": record.trained_params,
+    }
+
+
+def _timeless(summary: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _timeless(value) if isinstance(value, dict) else value
+        for key, value in summary.items()
+        if key not in TIMES
+    }
+
+
+TIMES = ("wall", "wall_s", "device_s")
+
+
+def write(name: str, numbers: dict[str, Any]) -> None:
+    """One small file per run."""
+    FOLDER.mkdir(exist_ok=True)
+    text = json.dumps({"made_on": fingerprint(), **numbers}, separators=(",", ":"), sort_keys=True)
+    (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read(name: str) -> dict[str, Any]:
+    """The frozen numbers of a run."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    import tempfile
+
+    import torch
+
+    from tests.frozen.cases import CASES
+
+    torch.set_num_threads(1)
+    write("quickstart", numbers_of(quickstart(Path("runs/frozen").absolute())))
+    for name, sweep in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write(name, numbers_of(swept(sweep, Path(folder))))
+
+
+if __name__ == "__main__":
+    main()
