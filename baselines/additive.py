@@ -14,10 +14,13 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 
 from baselines.ape import Ape
+from harness.contract.budget import Budget
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.ledger import Ledger
+from harness.contract.pairs import Kind, Pair
+from harness.contract.problem import Problem, Sizes
 from harness.errors import HarnessError
-from harness.flops import Ledger
-from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
-from harness.training import Recipe
+from harness.training.recipe import Recipe
 
 DESIGN_STREAM = 0xC0FE2
 """Keeps the design's random stream apart from the batches', which use the bare seed."""
@@ -177,7 +180,7 @@ class Cover(Recipe):
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train the design, predict the rest."""
         pairs, chosen = problem.pairs, design(problem.pairs, self._count(problem.sizes), seed)
-        ape = Ape(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
+        ape = self._ape()
         fits: dict[Pair, Fit] = {}
         for number, position in enumerate(chosen):
             pair = pairs[position]
@@ -185,11 +188,11 @@ class Cover(Recipe):
             alone = replace(problem, sizes=replace(problem.sizes, pairs=(pair,)), ledger=ledger)
             before = number
 
-            def told(step: int, steps: int, before: int = before) -> None:
+            def reported(step: int, steps: int, before: int = before) -> None:
                 progress(before * steps + step, len(chosen) * steps)
 
             try:
-                fits[pair] = ape.fit(alone, _share(budget, len(chosen)), seed=seed, progress=told)
+                fits[pair] = ape.fit(alone, budget.shared_by(len(chosen)), seed=seed, progress=reported)
             finally:
                 problem.ledger.include(ledger)
             if fits[pair].diverged:
@@ -204,6 +207,7 @@ class Cover(Recipe):
             samples_per_pair=sum(fit.samples_per_pair for fit in done) / len(pairs),
             trained_params=sum(fit.trained_params for fit in done),
             diverged=done[-1].diverged,
+            warnings=tuple(dict.fromkeys(note for fit in done for note in fit.warnings)),
         )
         if common.diverged:
             return common
@@ -222,8 +226,8 @@ class Cover(Recipe):
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form: the mean over all pairs stands for the pairs of the design, which depends on the seed."""
         count = self._count(sizes)
-        ape = Ape(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
-        each = [ape.estimate(replace(sizes, pairs=(pair,)), _share(budget, count)) for pair in sizes.pairs]
+        ape = self._ape()
+        each = [ape.estimate(replace(sizes, pairs=(pair,)), budget.shared_by(count)) for pair in sizes.pairs]
         share = count / len(sizes.pairs)
         phases = dict.fromkeys(phase for estimate in each for phase in estimate.flops)
         return Estimate(
@@ -231,6 +235,10 @@ class Cover(Recipe):
             updates_per_pair=share * sum(e.updates_per_pair for e in each) / len(each),
             trained_params=round(share * sum(e.trained_params for e in each)),
         )
+
+    def _ape(self) -> Ape:
+        """What trains each pair of the design."""
+        return Ape(**{field.name: vars(self)[field.name] for field in fields(Recipe)})
 
     def _count(self, sizes: Sizes) -> int:
         least, most = cover_size(sizes.pairs), len(sizes.pairs)
@@ -241,11 +249,6 @@ class Cover(Recipe):
                 fix=f"set trained to between {least} and {most}",
             )
         return count
-
-
-def _share(budget: Budget, trained: int) -> Budget:
-    """One trained pair's part: FLOPs are divided, epochs and updates are each pair's already."""
-    return budget if budget.flops is None else Budget(flops=budget.flops / trained)
 
 
 @dataclass(frozen=True, kw_only=True)

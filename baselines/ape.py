@@ -6,10 +6,16 @@ from typing import ClassVar
 
 import torch
 
-from harness.connectors import Layers, init_layers, parameters
-from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
-from harness.seeding import generator
-from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
+from harness.contract.budget import Budget
+from harness.contract.connector import Connector
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.pairs import Kind, Pair
+from harness.contract.problem import Problem, Sizes
+from harness.contract.seeding import generator
+from harness.training.counting import estimate_training
+from harness.training.loop import train
+from harness.training.recipe import Positive, Recipe
+from harness.training.trainee import PairByPair
 
 
 def pair_generator(seed: int, pair: Pair) -> torch.Generator:
@@ -33,15 +39,16 @@ class Ape(Recipe):
         """Train the cell's one pair."""
         return train(problem, budget, self, self.trainee(problem, seed), seed=seed, progress=progress)
 
-    def trainee(self, problem: Problem, seed: int) -> Trainee:
+    def trainee(self, problem: Problem, seed: int) -> PairByPair:
         """The pair's fresh connector, as ``train`` wants it."""
         (pair,) = problem.pairs
-        stream = pair_generator(seed, pair)
-        layers: Layers = init_layers(problem.sizes.shape(pair), stream, device=problem.device, dtype=self.dtype)
-        return Trainee(
-            parameters=parameters(layers),
-            generate=lambda pairs: dict.fromkeys(pairs, layers),
-            scales=LogitScales(problem.pairs, self.logit_scale, problem.device, self.dtype),
+        kind, dims = problem.sizes.connector, problem.sizes.dims(pair)
+        tensors = kind.init(dims, pair_generator(seed, pair), device=problem.device, dtype=self.dtype)
+        connector = Connector(kind, tensors)
+        return PairByPair(
+            parameters=list(tensors.values()),
+            objective=problem.objective(logit_scale=self.logit_scale, dtype=self.dtype),
+            connectors=lambda pairs: dict.fromkeys(pairs, connector),
             pair_sampler=itertools.repeat((pair,)),
             pairs_per_step=1,
         )
@@ -49,5 +56,5 @@ class Ape(Recipe):
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending."""
         (pair,) = sizes.pairs
-        params = sizes.shape(pair).params + (self.logit_scale == "learned")
-        return estimate_training(sizes, budget, self, pairs_per_step=1, trained_params=params)
+        params = sizes.connector.params(sizes.dims(pair))
+        return estimate_training(sizes, budget, self, pairs_per_step=1, parameters=params)

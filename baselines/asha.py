@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from baselines.halving import ApeInRungs
-from harness.method import Budget, Fit, Problem, Progress
+from harness.contract.budget import Budget
+from harness.contract.fit import Fit, Progress
+from harness.contract.problem import Problem
 
 UNREPRODUCIBLE = (
     "pairs were stopped in the order in which results came in: not reproducible, another run may stop others"

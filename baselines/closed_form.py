@@ -31,8 +31,12 @@ from baselines.linalg import (
     sides_of,
     svd_flops,
 )
-from harness.connectors import Layers, frozen
-from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
+from harness.connectors.linear import Linear
+from harness.contract.budget import Budget
+from harness.contract.connector import Connector
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.pairs import Kind, Pair
+from harness.contract.problem import Problem, Sizes
 
 Penalty = Annotated[float, Field(gt=0)]
 Penalties = Annotated[tuple[Penalty, ...], Field(min_length=1)]
@@ -52,7 +56,7 @@ class ClosedForm(ABC):
 
     kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 2
-    budgeted: ClassVar[bool] = False
+    without_budget: ClassVar[Literal[True]] = True
     needs_targets: ClassVar[bool] = False
     """Whether the target encoders' covariances are needed."""
 
@@ -75,15 +79,15 @@ class ClosedForm(ABC):
         with problem.ledger.section("moments"):
             moments = gather_moments(problem, targets=self.needs_targets)
         scores: dict[Pair, float] = {}
-        connectors: dict[Pair, Layers] = {}
+        connectors: dict[Pair, Connector] = {}
         done = 0
         for penalty in self.choices:
             problem.ledger.add("solve", self.solve_flops(sizes))
             for pair, weights in self.maps(moments, sizes, penalty):
-                layers = self._layers(moments, sizes.sides(pair), weights)
-                score = problem.score(pair, layers)
+                made = self._connector(moments, sizes.sides(pair), weights)
+                score = problem.score(pair, made)
                 if pair not in scores or sign * score > sign * scores[pair]:
-                    scores[pair], connectors[pair] = score, layers
+                    scores[pair], connectors[pair] = score, made
                 done += 1
                 progress(done, len(self.choices) * len(sizes.pairs))
         return Fit(
@@ -94,25 +98,27 @@ class ClosedForm(ABC):
             trained_params=_params(sizes),
         )
 
-    def _layers(self, moments: Moments, sides: tuple[str, str], weights: Float[Tensor, "source target"]) -> Layers:
+    def _connector(
+        self, moments: Moments, sides: tuple[str, str], weights: Float[Tensor, "source target"]
+    ) -> Connector:
         source, target = sides
         if self.centre:
             mean = moments.target_mean[target]
             unit = mean / mean.norm().clamp_min(1e-12)
             weights = weights - torch.outer(weights @ unit, unit)
-        return frozen([(weights.T, -(moments.source_mean[source] @ weights))])
+        tensors = {"layers.0.weight": weights.T, "layers.0.bias": -(moments.source_mean[source] @ weights)}
+        return Connector(Linear(), tensors).frozen()
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of the spending, exact."""
         choices = len(self.choices)
         solve = moments_flops(sizes, targets=self.needs_targets) + choices * self.solve_flops(sizes)
-        scored = choices * sum(sizes.scoring(pair, linear=True) for pair in sizes.pairs)
+        scored = choices * sum(sizes.score_flops(pair, Linear()) for pair in sizes.pairs)
         return Estimate({"solve": solve, "eval": scored}, trained_params=_params(sizes))
 
 
 def _params(sizes: Sizes) -> int:
-    shapes = [sizes.shape(pair) for pair in sizes.pairs]
-    return sum(shape.in_dim * shape.out_dim + shape.out_dim for shape in shapes)
+    return sum(Linear().params(sizes.dims(pair)) for pair in sizes.pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +147,7 @@ class Ridge(ClosedForm):
 
     def solve_flops(self, sizes: Sizes) -> float:
         """One factorisation per source encoder, two triangular solves per pair."""
-        shapes = [sizes.shape(pair) for pair in sizes.pairs]
+        shapes = [sizes.dims(pair) for pair in sizes.pairs]
         solves = sum(cholesky_solve_flops(shape.in_dim, shape.out_dim) for shape in shapes)
         return sum(map(cholesky_flops, sides_of(sizes)[0].values())) + solves
 
@@ -207,7 +213,7 @@ class Cca(ClosedForm):
     def solve_flops(self, sizes: Sizes) -> float:
         """Factorisations of both sides; per pair the solves, and the SVD where one is needed."""
         total = sum(cholesky_flops(dim) for dims in sides_of(sizes) for dim in dims.values())
-        for shape in map(sizes.shape, sizes.pairs):
+        for shape in map(sizes.dims, sizes.pairs):
             s, t = shape.in_dim, shape.out_dim
             if not self._needs_svd:
                 total += cholesky_solve_flops(s, t) + cholesky_solve_flops(t, s)
@@ -234,7 +240,7 @@ class Procrustes(ClosedForm):
 
     def solve_flops(self, sizes: Sizes) -> float:
         """One SVD and one product per pair."""
-        shapes = [sizes.shape(pair) for pair in sizes.pairs]
+        shapes = [sizes.dims(pair) for pair in sizes.pairs]
         return sum(
             svd_flops(s.in_dim, s.out_dim) + matmul_flops(s.in_dim, min(s.in_dim, s.out_dim), s.out_dim) for s in shapes
         )

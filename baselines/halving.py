@@ -8,9 +8,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from baselines.ape import Ape
+from harness.contract.budget import Budget
+from harness.contract.fit import Estimate
+from harness.contract.pairs import Pair
+from harness.contract.problem import Sizes
 from harness.errors import HarnessError
-from harness.method import Budget, Estimate, Pair, Sizes
-from harness.training import Positive
+from harness.training.recipe import Positive
 
 WARMUPS = 2.0
 """Times the learning rate's warm-up that the first rung lasts at least, unless ``min_budget`` says otherwise."""
@@ -36,7 +39,7 @@ class ApeInRungs(Ape):
 
     def rungs(self, pairs: int, budget: Budget) -> list[Budget]:
         """Budgets at the end of each rung, counted from the start."""
-        (limit,) = (value for value in vars(budget).values() if value is not None)
+        limit = budget.limit
         if budget.seconds is not None:
             raise HarnessError("halving cannot be budgeted in seconds", fix="give epochs, updates_per_pair or flops")
         if self.min_budget is not None and self.min_budget > limit:

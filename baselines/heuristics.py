@@ -14,9 +14,13 @@ from pydantic import Field
 from torch import Tensor
 
 from baselines.linalg import cholesky_flops, cholesky_solve_flops, matmul_flops, regularised
+from harness.contract.budget import Budget
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.pairs import Kind
+from harness.contract.problem import Problem, Sizes
+from harness.contract.registry import near
+from harness.contract.split import Split
 from harness.errors import HarnessError
-from harness.method import Budget, Estimate, Fit, Kind, Problem, Progress, Sizes, Split
-from harness.registry import near
 
 Modality = Literal["image", "text"]
 PROBE_CHUNK = 1024
@@ -51,7 +55,7 @@ class Largest:
 
     kind: ClassVar[Kind] = "score"
     version: ClassVar[int] = 1
-    reads_params: ClassVar[bool] = True
+    reads_params: ClassVar[Literal[True]] = True
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Sum of both encoders' parameters."""

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.method import Pair, Problem, Sizes
+from harness.contract.pairs import Pair
+from harness.contract.problem import Problem, Sizes
 
 CHUNK = 8192
 """Caption rows read at once."""
@@ -68,7 +69,7 @@ def sides_of(sizes: Sizes) -> tuple[dict[str, int], dict[str, int]]:
     """(mapped encoders, target encoders) of the problem's pairs with their dimensions, in plan order."""
     sources, targets = {}, {}
     for pair in sizes.pairs:
-        shape, (source, target) = sizes.shape(pair), sizes.sides(pair)
+        shape, (source, target) = sizes.dims(pair), sizes.sides(pair)
         sources[source], targets[target] = shape.in_dim, shape.out_dim
     return sources, targets
 
@@ -82,7 +83,7 @@ def moments_flops(sizes: Sizes, *, targets: bool) -> float:
     """Closed form of what ``gather_moments`` books."""
     rows, (source_dims, target_dims) = captions_of(sizes), sides_of(sizes)
     squares = [*source_dims.values(), *(target_dims.values() if targets else ())]
-    pairs = [(sizes.shape(pair).in_dim, sizes.shape(pair).out_dim) for pair in sizes.pairs]
+    pairs = [(sizes.dims(pair).in_dim, sizes.dims(pair).out_dim) for pair in sizes.pairs]
     return sum(matmul_flops(a, rows, b) for a, b in [*((d, d) for d in squares), *pairs])
 
 

@@ -17,8 +17,11 @@ from pydantic import Field
 from torch import Tensor
 
 from baselines.linalg import sides_of
+from harness.contract.budget import Budget
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.pairs import Kind, Pair
+from harness.contract.problem import Problem, Sizes
 from harness.errors import HarnessError
-from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
 
 NULL_STREAM = 0x9E12
 """Keeps the permutations' random stream apart from the sample's, which uses the bare seed."""
@@ -115,7 +118,7 @@ class SampleScore(ABC, Generic[V]):
         rows, (sources, targets) = self._rows(sizes), sides_of(sizes)
         views = sum(self.view_flops(rows, dim, is_target=False) for dim in sources.values())
         views += sum(self.view_flops(rows, dim, is_target=True) for dim in targets.values())
-        shapes = [sizes.shape(pair) for pair in sizes.pairs]
+        shapes = [sizes.dims(pair) for pair in sizes.pairs]
         return views + (1 + self.null) * sum(self.value_flops(rows, s.in_dim, s.out_dim) for s in shapes)
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from baselines.ape import pair_generator
-from harness.connectors import Layers, init_layers, parameters
-from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
-from harness.training import LogitScales, Recipe, Trainee, estimate_training, train
+from harness.contract.budget import Budget
+from harness.contract.connector import Connector
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.pairs import Kind, Pair
+from harness.contract.problem import Problem, Sizes
+from harness.training.counting import estimate_training
+from harness.training.loop import train
+from harness.training.recipe import Recipe
+from harness.training.trainee import PairByPair
 
 Group = tuple[str, int]
 """(mapped encoder, dimension it is mapped into)."""
@@ -16,7 +22,7 @@ Group = tuple[str, int]
 
 def group_of(sizes: Sizes, pair: Pair) -> Group:
     """Pairs of one group share a connector."""
-    return sizes.sides(pair)[0], sizes.shape(pair).out_dim
+    return sizes.sides(pair)[0], sizes.dims(pair).out_dim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,20 +39,21 @@ class SharedConnector(Recipe):
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all groups together."""
         sizes = problem.sizes
-        shared: dict[Group, Layers] = {}
+        shared: dict[Group, Connector] = {}
         for pair in problem.pairs:
             group = group_of(sizes, pair)
             if group not in shared:
-                generator = pair_generator(seed, (group[0], f"dimension {group[1]}"))
-                shared[group] = init_layers(sizes.shape(pair), generator, device=problem.device)
+                stream = pair_generator(seed, (group[0], f"dimension {group[1]}"))
+                tensors = sizes.connector.init(sizes.dims(pair), stream, device=problem.device)
+                shared[group] = Connector(sizes.connector, tensors)
 
-        def generate(pairs: Sequence[Pair]) -> Mapping[Pair, Layers]:
+        def connectors(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
             return {pair: shared[group_of(sizes, pair)] for pair in pairs}
 
-        trainee = Trainee(
-            parameters=[tensor for layers in shared.values() for tensor in parameters(layers)],
-            generate=generate,
-            scales=LogitScales(problem.pairs, self.logit_scale, problem.device),
+        trainee = PairByPair(
+            parameters=[tensor for connector in shared.values() for tensor in connector.tensors.values()],
+            objective=problem.objective(logit_scale=self.logit_scale),
+            connectors=connectors,
             pair_sampler=itertools.repeat(problem.pairs),
             pairs_per_step=len(problem.pairs),
         )
@@ -54,6 +61,5 @@ class SharedConnector(Recipe):
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of the spending."""
-        shapes = {group_of(sizes, pair): sizes.shape(pair) for pair in sizes.pairs}
-        params = sum(shape.params for shape in shapes.values()) + len(sizes.pairs) * (self.logit_scale == "learned")
-        return estimate_training(sizes, budget, self, pairs_per_step=len(sizes.pairs), trained_params=params)
+        groups = {group_of(sizes, pair): sizes.connector.params(sizes.dims(pair)) for pair in sizes.pairs}
+        return estimate_training(sizes, budget, self, pairs_per_step=len(sizes.pairs), parameters=sum(groups.values()))

@@ -8,50 +8,69 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from baselines.ape import pair_generator
-from harness.connectors import Layers, init_layers
+from harness.contract.budget import Budget
+from harness.contract.connector import Connector, ConnectorKind
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.objective import Objective, StackedObjective
+from harness.contract.pairs import Pair
+from harness.contract.problem import Problem, Sizes
+from harness.contract.registry import near
+from harness.contract.split import Batch
 from harness.errors import HarnessError
-from harness.method import Batch, Budget, Estimate, Fit, Pair, Problem, Progress, Sizes
-from harness.registry import near
-from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
+from harness.training.counting import estimate_training
+from harness.training.loop import train
+from harness.training.recipe import Positive, Recipe
+from harness.training.trainee import Trainee
 
 
-class Stack(nn.Module):
+class Stack:
     """Connectors of equal shape and learning rate, one pair along the first axis.
 
     Args:
         pairs: The pairs.
-        layers: Each pair's fresh connector.
-        scales: Their logit scales.
+        kind: Their kind.
+        tensors: Each pair's fresh tensors.
+        objective: What they minimise.
         lr: Their peak learning rate.
     """
 
-    def __init__(self, pairs: Sequence[Pair], layers: Sequence[Layers], scales: LogitScales, lr: float) -> None:
-        super().__init__()
-        self.pairs, self.scales, self.lr = tuple(pairs), scales, lr
-        by_layer = list(zip(*layers, strict=True))
-        self.weights = nn.ParameterList(torch.stack([w.detach() for w, _ in layer]) for layer in by_layer)
-        self.biases = nn.ParameterList(torch.stack([b.detach() for _, b in layer]) for layer in by_layer)
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        kind: ConnectorKind,
+        tensors: Sequence[Mapping[str, Tensor]],
+        objective: Objective,
+        lr: float,
+    ) -> None:
+        self.pairs, self.objective, self.lr = tuple(pairs), objective, lr
+        stacked = {name: torch.stack([own[name].detach() for own in tensors]) for name in tensors[0]}
+        self.connector = Connector(kind, {name: tensor.requires_grad_() for name, tensor in stacked.items()})
 
-    def forward(self, x: Float[Tensor, "pairs batch in_dim"]) -> Float[Tensor, "pairs batch out_dim"]:
-        """Map every pair's rows by its connector; the output is not normalised."""
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias[:, None], functional.relu(x) if number else x, weight.transpose(1, 2))
-        return x
+    @property
+    def trained(self) -> list[Tensor]:
+        """The objective's parameters and all tensors."""
+        return [*self.objective.parameters(), *self.connector.tensors.values()]
 
-    def layers(self, row: int) -> Layers:
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """The sum of the pairs' losses, so that each pair's gradient is its own loss's."""
+        if isinstance(self.objective, StackedObjective):
+            return self.objective.stacked_loss(self.connector, self.pairs, batch).sum()
+        alone = [self.objective.loss(self.of(row), pair, batch) for row, pair in enumerate(self.pairs)]
+        return torch.stack(alone).sum()
+
+    def of(self, row: int) -> Connector:
         """One pair's connector, as views."""
-        return [(weight[row], bias[row]) for weight, bias in zip(self.weights, self.biases, strict=True)]
+        return Connector(self.connector.kind, {name: t[row] for name, t in self.connector.tensors.items()})
 
     def clip(self, limit: float) -> Float[Tensor, " pairs"]:
         """Clip each pair's gradients on their own, as ``torch.nn.utils.clip_grad_norm_`` would; returns the norms.
 
         Gradients of a pair whose norm is not finite become zero: it has diverged, and must not touch what is shared.
         """
-        grads = [p.grad for p in self.parameters() if p.grad is not None]
+        grads = [p.grad for p in self.trained if p.grad is not None]
         norms = torch.stack([grad.flatten(1).norm(dim=1) if grad.dim() > 1 else grad.abs() for grad in grads])
         total = norms.norm(dim=0)
         if math.isfinite(limit):
@@ -75,43 +94,27 @@ class StackedTrainee(Trainee):
 
     stacks: Sequence[Stack]
 
+    @property
+    def trained(self) -> list[Tensor]:
+        """The tensors of all stacks."""
+        return [tensor for stack in self.stacks for tensor in stack.trained]
+
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """One group per stack, with its own learning rate."""
         del recipe
-        return [{"params": [p for p in s.parameters() if p.requires_grad], "lr": s.lr} for s in self.stacks]
+        return [{"params": stack.trained, "lr": stack.lr} for stack in self.stacks]
 
-    def backward(self, problem: Problem, recipe: Recipe, pairs: Sequence[Pair], batch: Batch) -> None:
-        """Forward and backward of the sum of the pairs' losses, so that each pair's gradient is its own loss's."""
+    def backward(self, recipe: Recipe, device: torch.device, pairs: Sequence[Pair], batch: Batch) -> None:
+        """Forward and backward of every pair's own loss."""
         del pairs
-        images, texts = _gathered(problem, batch, recipe.dtype)
-        mapped_is_text = problem.sizes.direction == "text_to_image"
         # One stack after another: its activations are freed before the next stack's are made.
         for stack in self.stacks:
-            image = torch.stack([images[pair[0]] for pair in stack.pairs])
-            text = torch.stack([texts[pair[1]] for pair in stack.pairs])
-            source, target = (text, image) if mapped_is_text else (image, text)
-            with recipe.autocast(problem.device):
-                mapped = stack(source).to(recipe.dtype)
-                problem.loss(mapped, target, stack.scales.values).sum().backward()
+            with recipe.autocast(device):
+                stack.loss(batch).backward()
 
     def clip(self, limit: float) -> Tensor:
         """Each pair's gradient norm; see ``Stack.clip``."""
         return torch.cat([stack.clip(limit) for stack in self.stacks])
-
-
-def _gathered(
-    problem: Problem, batch: Batch, dtype: torch.dtype
-) -> tuple[Mapping[str, Float[Tensor, "batch image_dim"]], Mapping[str, Float[Tensor, "batch text_dim"]]]:
-    """Every encoder's rows of one batch, read once for all its pairs, on the device."""
-    images = {
-        name: problem.train.images(name, batch.images).to(problem.device, dtype, non_blocking=True)
-        for name in dict.fromkeys(image for image, _ in problem.pairs)
-    }
-    texts = {
-        name: problem.train.texts(name, batch.captions).to(problem.device, dtype, non_blocking=True)
-        for name in dict.fromkeys(text for _, text in problem.pairs)
-    }
-    return images, texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,14 +143,8 @@ class ApeStacked(Recipe):
         """All pairs' fresh connectors, stacked."""
         stacks = [self._stack(problem, pairs, lr, seed) for pairs, lr in self._grouped(problem.sizes)]
         rows = {pair: (stack, row) for stack in stacks for row, pair in enumerate(stack.pairs)}
-
-        def generate(pairs: Sequence[Pair]) -> dict[Pair, Layers]:
-            return {pair: rows[pair][0].layers(rows[pair][1]) for pair in pairs}
-
         return StackedTrainee(
-            parameters=[],
-            generate=generate,
-            scales=nn.ModuleList(stacks),
+            connectors=lambda pairs: {pair: rows[pair][0].of(rows[pair][1]) for pair in pairs},
             pair_sampler=itertools.repeat(problem.pairs),
             pairs_per_step=len(problem.pairs),
             stacks=stacks,
@@ -157,16 +154,17 @@ class ApeStacked(Recipe):
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending: the sum of ape's cells."""
         self._grouped(sizes)
-        params = sum(sizes.shape(pair).params for pair in sizes.pairs)
-        learned = len(sizes.pairs) * (self.logit_scale == "learned")
-        return estimate_training(sizes, budget, self, pairs_per_step=len(sizes.pairs), trained_params=params + learned)
+        params = sum(sizes.connector.params(sizes.dims(pair)) for pair in sizes.pairs)
+        return estimate_training(sizes, budget, self, pairs_per_step=len(sizes.pairs), parameters=params)
 
     def _stack(self, problem: Problem, pairs: Sequence[Pair], lr: float, seed: int) -> Stack:
-        layers = [
-            init_layers(problem.sizes.shape(pair), pair_generator(seed, pair), device=problem.device, dtype=self.dtype)
+        kind, sizes = problem.sizes.connector, problem.sizes
+        tensors = [
+            kind.init(sizes.dims(pair), pair_generator(seed, pair), device=problem.device, dtype=self.dtype)
             for pair in pairs
         ]
-        return Stack(pairs, layers, LogitScales(pairs, self.logit_scale, problem.device, self.dtype), lr)
+        objective = problem.objective(logit_scale=self.logit_scale, dtype=self.dtype, pairs=tuple(pairs))
+        return Stack(pairs, kind, tensors, objective, lr)
 
     def _grouped(self, sizes: Sizes) -> list[tuple[list[Pair], float]]:
         """Pairs of equal shape and learning rate, and that rate."""
@@ -177,7 +175,7 @@ class ApeStacked(Recipe):
         groups: dict[Any, list[Pair]] = {}
         for pair in sizes.pairs:
             lr = next((self.lrs[name] for name in _names(pair) if name in self.lrs), self.lr)
-            groups.setdefault((sizes.shape(pair), lr), []).append(pair)
+            groups.setdefault((sizes.dims(pair), lr), []).append(pair)
         return [(pairs, lr) for (_, lr), pairs in groups.items()]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.stitched import StitchedModel
+    from harness.export.stitched import StitchedModel
 
 __version__ = "0.1.0"
 
@@ -28,7 +28,7 @@ def load(folder: str | Path, *, device: str = "cpu") -> StitchedModel:
     Raises:
         harness.errors.HarnessError: The folder is not an export, or an encoder cannot be loaded.
     """
-    from harness.stitched import StitchedModel
+    from harness.export.stitched import StitchedModel
 
     return StitchedModel.load(folder, device=device)
 

@@ -10,12 +10,18 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.connectors import Layers, frozen
+from harness.contract.budget import Budget
+from harness.contract.connector import Connector
+from harness.contract.fit import Checkpoint, Estimate, Fit, Progress
+from harness.contract.ledger import Ledger
+from harness.contract.pairs import Pair
+from harness.contract.problem import Problem, Sizes
+from harness.contract.registry import near
 from harness.errors import HarnessError
-from harness.flops import Ledger
-from harness.method import Budget, Checkpoint, Estimate, Fit, Pair, Problem, Progress, Sizes
-from harness.registry import near
-from harness.training import LogitScales, Positive, Trainee, estimate_training, train
+from harness.training.counting import estimate_training
+from harness.training.loop import train
+from harness.training.recipe import Positive
+from harness.training.trainee import PairByPair
 from hyma.conditioning import Means
 from hyma.exposure import SAMPLERS
 from hyma.hypernetwork import Hypernetwork
@@ -65,8 +71,8 @@ class AddEncoder(Hyma):
         means = bank_means(of_new) if network.needs_means else {}
         condition = NewCondition(network, new, self.held_out, means)
         with torch.no_grad():
-            untouched = {pair: frozen(layers) for pair, layers in condition(new.pairs).items()}
-        before = {**joint.scores, **{pair: of_new.score(pair, layers) for pair, layers in untouched.items()}}
+            untouched = {pair: made.frozen() for pair, made in condition(new.pairs).items()}
+        before = {**joint.scores, **{pair: of_new.score(pair, made) for pair, made in untouched.items()}}
         start = _point(joint.curve[-1], before, ledger)
         spent, scored = ledger.total, ledger.flops.get("eval", 0.0)
         added = self._fit_condition(of_new, network, condition, seed, progress)
@@ -102,7 +108,7 @@ class AddEncoder(Hyma):
             Budget(updates_per_pair=self.condition_updates),
             self._condition_recipe(new),
             pairs_per_step=per_step,
-            trained_params=rows * self.condition_dim + len(new.pairs) * (self.logit_scale == "learned"),
+            parameters=rows * self.condition_dim,
             hypernet_step=network.decoder.condition_step_flops(per_step),
         )
         phases = {*joint.flops, *added.flops}
@@ -129,7 +135,7 @@ class AddEncoder(Hyma):
         if not known:
             raise HarnessError(f"no pair is left without {self.held_out!r}", fix="give the sweep another encoder")
         for side in ("in_dim", "out_dim"):
-            room, need = (max(getattr(sizes.shape(pair), side) for pair in pairs) for pairs in (known, new))
+            room, need = (max(vars(sizes.dims(pair))[side] for pair in pairs) for pairs in (known, new))
             if need > room:
                 raise HarnessError(
                     f"{self.held_out!r} needs connectors of {side} {need}, the joint run's largest is {room}",
@@ -147,10 +153,10 @@ class AddEncoder(Hyma):
         self, problem: Problem, network: Hypernetwork, condition: "NewCondition", seed: int, progress: Progress
     ) -> Fit:
         recipe = self._condition_recipe(problem.sizes)
-        trainee = Trainee(
+        trainee = PairByPair(
             parameters=[condition.offset],
-            generate=condition,
-            scales=LogitScales(problem.pairs, self.logit_scale, problem.device),
+            objective=problem.objective(logit_scale=self.logit_scale),
+            connectors=condition,
             pair_sampler=SAMPLERS.get("balanced")(problem.sizes, recipe.pairs_per_step, seed),
             pairs_per_step=recipe.pairs_per_step,
             hypernet_step=network.decoder.condition_step_flops(recipe.pairs_per_step),
@@ -185,9 +191,9 @@ class NewCondition(nn.Module):
         """The new condition of each pair."""
         return torch.stack([self._start[pair] + self.offset[self._row[pair]] for pair in pairs])
 
-    def forward(self, pairs: Sequence[Pair]) -> Mapping[Pair, Layers]:
+    def forward(self, pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
         """The connector of each pair."""
-        shapes = [self._sizes.shape(pair).layers for pair in pairs]
+        shapes = [self._sizes.connector.shapes(self._sizes.dims(pair)) for pair in pairs]
         return dict(zip(pairs, self._network.generate(self.conditions(pairs), shapes), strict=True))
 
 

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from harness.flops import linear_step
-from harness.method import Pair, Sizes
-from harness.registry import Registry
+from harness.contract.flops import linear_step
+from harness.contract.pairs import Pair
+from harness.contract.problem import Sizes
+from harness.contract.registry import Registry
 from hyma.initialise import uniform_linear
 
 Means = Mapping[str, Tensor]

@@ -1,6 +1,5 @@
 """One trained layer per encoder in the place of one connector per pair: N + M parts for N x M pairs."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +8,53 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from harness.connectors import ConnectorShape, Layers, init_layers, parameters
-from harness.flops import connector_step, linear_step
-from harness.method import Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
-from harness.seeding import generator
-from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
+from harness.connectors.affine import affine, affine_shapes
+from harness.connectors.linear import Linear
+from harness.contract.budget import Budget
+from harness.contract.connector import Connector, ConnectorKind, Dims, Tensors, TensorShape, drawn, layer_of
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.flops import linear_step
+from harness.contract.pairs import Kind, Pair
+from harness.contract.problem import Problem, Sizes
+from harness.contract.seeding import generator
+from harness.training.counting import estimate_training
+from harness.training.loop import train
+from harness.training.recipe import Positive, Recipe
+from harness.training.trainee import PairByPair
 from hyma.exposure import SAMPLERS
 from hyma.joint import Size
 
 ALL = "all pairs"
-"""Owner of what no encoder owns: the second hidden layer of an MLP."""
+"""Owner of what no encoder owns: the layers of a deep connector between the first and the last."""
+
+
+@dataclass(frozen=True)
+class TwoFactors(ConnectorKind):
+    """``U (V x + c) + u``: a linear connector that is applied as two thin products.
+
+    Attributes:
+        space_dim: Dimension between the two.
+    """
+
+    space_dim: int
+
+    name: ClassVar[str] = "two_factors"
+
+    def shapes(self, dims: Dims) -> Mapping[str, TensorShape]:
+        """``into.weight``, ``into.bias``, ``out_of.weight``, ``out_of.bias``."""
+        into, out_of = (dims.in_dim, self.space_dim), (self.space_dim, dims.out_dim)
+        return affine_shapes("into", *into) | affine_shapes("out_of", *out_of)
+
+    def apply(self, tensors: Tensors, x: Float[Tensor, "... rows in_dim"]) -> Float[Tensor, "... rows out_dim"]:
+        """One layer after the other, with nothing in between."""
+        inside = affine(x, tensors["into.weight"], tensors["into.bias"])
+        return affine(inside, tensors["out_of.weight"], tensors["out_of.bias"])
+
+    def step_flops(self, dims: Dims, rows: int) -> float:
+        """V and U, forward and backward; V's inputs are frozen."""
+        into = linear_step(rows, dims.in_dim, self.space_dim, input_gradient=False)
+        return into + linear_step(rows, self.space_dim, dims.out_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +62,13 @@ class EncoderLayers(Recipe):
     """Every pair's connector is composed of the layers of its two encoders, so that a step teaches rows of the grid.
 
     The extreme of a factored hypernetwork: its condition names the two encoders, and each picks its own layer. A
-    linear connector is ``U_target V_mapped``, through a space that all pairs share; of an MLP the mapped encoder owns
-    the first layer and the target the last (a second hidden layer belongs to all). Training generates no weights, and
-    an encoder's layer is updated with every pair that it is part of: the larger the grid, the fewer updates a pair
-    needs.
+    connector of one layer is ``U_target V_mapped``, through a space that all pairs share; of a deeper one the mapped
+    encoder owns the first layer and the target the last (layers in between belong to all). Training generates no
+    weights, and an encoder's layer is updated with every pair that it is part of: the larger the grid, the fewer
+    updates a pair needs.
 
     Attributes:
-        space_dim: Dimension of the shared space of linear connectors (and so their largest rank).
+        space_dim: Dimension of the shared space of one-layer connectors (and so their largest rank).
         pairs_per_step: Pairs in one step.
         sampling: As in ``hyma.joint.Joint``.
     """
@@ -51,91 +85,95 @@ class EncoderLayers(Recipe):
         """Train all encoders' layers together."""
         return train(problem, budget, self, self.trainee(problem, seed), seed=seed, progress=progress)
 
-    def trainee(self, problem: Problem, seed: int) -> Trainee:
+    def trainee(self, problem: Problem, seed: int) -> PairByPair:
         """Every encoder's fresh layers, as ``train`` wants them."""
         sizes = problem.sizes
+        kind = self.applied(sizes)
         owned = self.owned(sizes, seed, problem.device)
 
-        def composed(pairs: Sequence[Pair]) -> Mapping[Pair, Layers]:
-            return {pair: [layer for owner in owners(sizes, pair) for layer in owned[owner]] for pair in pairs}
+        def composed(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
+            return {pair: Connector(kind, _tensors(owned, kind, sizes, pair)) for pair in pairs}
 
-        trainee = Trainee(
-            parameters=[tensor for layers in owned.values() for tensor in parameters(layers)],
-            generate=composed,
-            scales=LogitScales(problem.pairs, self.logit_scale, problem.device, self.dtype),
+        def merged(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
+            return {pair: Connector(Linear(), _merged(made.tensors)) for pair, made in composed(pairs).items()}
+
+        factored = isinstance(kind, TwoFactors)
+        return PairByPair(
+            parameters=[tensor for tensors in owned.values() for tensor in tensors.values()],
+            objective=problem.objective(logit_scale=self.logit_scale, dtype=self.dtype),
+            # Two thin products cost less than one product of merged weights; connectors are merged to be scored.
+            connectors=merged if factored else composed,
+            step_connectors=(lambda pairs, batch: composed(pairs)) if factored else None,
+            kind=kind,
             pair_sampler=SAMPLERS.get(self.sampling)(sizes, self.pairs_per_step, seed),
             pairs_per_step=self.pairs_per_step,
         )
-        if sizes.hidden_layers:
-            return trainee
-        # Two thin products cost less than one product of merged weights; the connector is merged where it is scored.
-        return dataclasses.replace(
-            trainee,
-            generate=lambda pairs: {pair: [merged(*layers)] for pair, layers in composed(pairs).items()},
-            generate_from_batch=lambda pairs, batch: composed(pairs),
-            apply=in_turn,
-            connector_flops=self.connector_flops,
-        )
 
-    def owned(self, sizes: Sizes, seed: int, device: torch.device | str = "cpu") -> dict[str, Layers]:
-        """Fresh layers of every owner. Each pair's connector starts with the variance of fresh ``nn.Linear`` layers."""
-        found: dict[str, Layers] = {}
+    def applied(self, sizes: Sizes) -> ConnectorKind:
+        """The kind of connector that a step applies: the sweep's, or two factors in the place of one layer."""
+        layers = _layers(sizes.connector, sizes.dims(sizes.pairs[0]))
+        return TwoFactors(self.space_dim) if len(layers) == 1 else sizes.connector
+
+    def owned(self, sizes: Sizes, seed: int, device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
+        """Fresh tensors of every owner; a pair's connector starts with the variance of fresh ``nn.Linear`` layers."""
+        kind = self.applied(sizes)
+        found: dict[str, dict[str, Tensor]] = {}
         for pair in sizes.pairs:
-            shape = sizes.shape(pair)
-            for owner, (start, stop) in owners(sizes, pair).items():
+            shapes = kind.shapes(sizes.dims(pair))
+            for owner, layers in owners(sizes, kind, pair).items():
                 if owner in found:
                     continue
                 stream = generator(seed, owner)
-                if sizes.hidden_layers:
-                    found[owner] = init_layers(shape, stream, device=device, dtype=self.dtype)[start:stop]
-                    continue
-                into = ConnectorShape(shape.in_dim, self.space_dim), ConnectorShape(self.space_dim, shape.out_dim)
-                ((weight, bias),) = init_layers(into[start], stream, device=device, dtype=self.dtype)
-                with torch.no_grad():
+                if isinstance(kind, TwoFactors):
+                    own = {name: shape for name, shape in shapes.items() if layer_of(name) in layers}
+                    found[owner] = {name: drawn(shape, stream) for name, shape in own.items()}
+                else:
+                    fresh = {name: drawn(shape, stream) for name, shape in shapes.items()}
+                    found[owner] = {name: tensor for name, tensor in fresh.items() if layer_of(name) in layers}
+                found[owner] = {name: tensor.to(device, self.dtype) for name, tensor in found[owner].items()}
+                if "out_of.weight" in found[owner]:
                     # Entries of U have variance 1 / space_dim, so that those of U V have V's, 1 / (3 in).
-                    weight *= math.sqrt(3) if start else 1.0
-                found[owner] = [(weight, bias)]
+                    found[owner]["out_of.weight"] *= math.sqrt(3)
+                for tensor in found[owner].values():
+                    tensor.requires_grad_()
         return found
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending."""
         SAMPLERS.get(self.sampling)(sizes, self.pairs_per_step, 0)
-        owned = self.owned(sizes, 0, "meta")
-        params = sum(tensor.numel() for layers in owned.values() for tensor in parameters(layers))
+        kind = self.applied(sizes)
+        counted: dict[str, int] = {}
+        for pair in sizes.pairs:
+            shapes = kind.shapes(sizes.dims(pair))
+            for owner, layers in owners(sizes, kind, pair).items():
+                counted[owner] = sum(shape.count for name, shape in shapes.items() if layer_of(name) in layers)
         return estimate_training(
             sizes,
             budget,
             self,
             pairs_per_step=self.pairs_per_step,
-            trained_params=params + len(sizes.pairs) * (self.logit_scale == "learned"),
-            connector_flops=connector_step if sizes.hidden_layers else self.connector_flops,
+            parameters=sum(counted.values()),
+            kind=kind,
         )
 
-    def connector_flops(self, shape: ConnectorShape, rows: int) -> float:
-        """FLOPs of one step of a linear pair: V and U, forward and backward (V's inputs are frozen)."""
-        into = linear_step(rows, shape.in_dim, self.space_dim, input_gradient=False)
-        return into + linear_step(rows, self.space_dim, shape.out_dim)
+
+def _layers(kind: ConnectorKind, dims: Dims) -> list[str]:
+    return list(dict.fromkeys(layer_of(name) for name in kind.shapes(dims)))
 
 
-def owners(sizes: Sizes, pair: Pair) -> dict[str, tuple[int, int]]:
-    """Owner -> which layers of the pair's connector it owns, from the mapped side on (start and stop)."""
+def owners(sizes: Sizes, kind: ConnectorKind, pair: Pair) -> dict[str, list[str]]:
+    """Owner -> which layers of the pair's connector it owns: the mapped encoder the first, the target the last."""
     mapped, target = sizes.sides(pair)
-    depth = max(2, sizes.hidden_layers + 1)
-    between = {ALL: (1, depth - 1)} if depth > 2 else {}
-    return {mapped: (0, 1), **between, target: (depth - 1, depth)}
+    first, *between, last = _layers(kind, sizes.dims(pair))
+    return {mapped: [first], **({ALL: between} if between else {}), target: [last]}
 
 
-def merged(
-    into: tuple[Float[Tensor, "space in_dim"], Float[Tensor, " space"]],
-    out_of: tuple[Float[Tensor, "out_dim space"], Float[Tensor, " out_dim"]],
-) -> tuple[Float[Tensor, "out_dim in_dim"], Float[Tensor, " out_dim"]]:
-    """Two linear layers as one."""
-    (v, c), (u, b) = into, out_of
-    return u @ v, u @ c + b
+def _tensors(owned: Mapping[str, Tensors], kind: ConnectorKind, sizes: Sizes, pair: Pair) -> dict[str, Tensor]:
+    own = owners(sizes, kind, pair)
+    return {name: tensor for owner in own for name, tensor in owned[owner].items()}
 
 
-def in_turn(layers: Layers, x: Float[Tensor, "rows in_dim"]) -> Float[Tensor, "rows out_dim"]:
-    """Linear layers one after the other, with nothing in between."""
-    for weight, bias in layers:
-        x = functional.linear(x, weight, bias)
-    return x
+def _merged(factors: Tensors) -> dict[str, Tensor]:
+    """Two factors as one affine layer."""
+    v, c, u, b = (factors[name] for name in ("into.weight", "into.bias", "out_of.weight", "out_of.bias"))
+    return {"layers.0.weight": u @ v, "layers.0.bias": u @ c + b}

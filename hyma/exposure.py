@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from harness.contract.pairs import Pair
+from harness.contract.problem import Sizes
+from harness.contract.registry import Registry
 from harness.errors import HarnessError
-from harness.method import Pair, Sizes
-from harness.registry import Registry
 
 PAIRS_STREAM = 0x9A185
 """Keeps the pairs' random stream apart from the batches', which use the bare seed."""

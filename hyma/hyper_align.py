@@ -7,10 +7,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from harness.contract.budget import Budget
+from harness.contract.connector import layer_of
+from harness.contract.fit import Estimate
+from harness.contract.problem import Sizes
 from harness.errors import HarnessError
-from harness.flops import connector_step, logits_step
-from harness.method import Budget, Estimate, Sizes
-from harness.training import Fraction, Positive
+from harness.training.counting import step_flops
+from harness.training.recipe import Fraction, Positive
 from hyma.hypernetwork import Architecture
 from hyma.initialise import Init
 from hyma.joint import Joint, Size
@@ -46,12 +49,13 @@ class HyperAlign(Joint):
         """One layer, so no embedding of it.
 
         Raises:
-            HarnessError: A connector with hidden layers.
+            HarnessError: A connector of several layers.
         """
-        if sizes.hidden_layers:
+        layers = {layer_of(name) for name in sizes.connector.shapes(sizes.dims(sizes.pairs[0]))}
+        if len(layers) > 1:
             raise HarnessError(
-                f"hyper_align predicts linear connectors, not {sizes.hidden_layers} hidden layers",
-                where="connector.hidden_layers",
+                f"hyper_align predicts connectors of one layer in one shot, not {len(layers)} layers",
+                where="connector",
                 fix="set connector.hidden_layers to 0, or use hyma",
             )
         return dataclasses.replace(super().architecture(sizes), layer_dim=0, max_out=self.max_out)
@@ -64,14 +68,14 @@ class HyperAlign(Joint):
         """
         wide = dataclasses.replace(self, max_out=max(PUBLISHED_OUT, self.max_out or 0))
         ours = wide.estimate(sizes, budget)
-        shapes = [sizes.shape(pair) for pair in sizes.pairs]
-        share = self.pairs_per_step / len(shapes)
+        share = self.pairs_per_step / len(sizes.pairs)
         epochs = ours.updates_per_pair / share / (sizes.train_images // self.batch_size)
         steps = epochs * math.ceil(sizes.train_images / self.batch_size)
         generated = ours.flops.get("hypernet", 0.0) / (ours.updates_per_pair / share)
+        once = step_flops(sizes, sizes.pairs, self.batch_size)
         step = {
-            "connector": share * sum(connector_step(shape, self.batch_size) for shape in shapes),
-            "logits": share * 2 * sum(logits_step(self.batch_size, shape.out_dim) for shape in shapes),
+            "connector": share * once["connector"],
+            "logits": share * 2 * once["logits"],
             "hypernet": generated,
         }
         return Estimate(

@@ -7,12 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from harness.connectors import Layers
-from harness.method import Pair, Sizes
+from harness.contract.connector import Connector, TensorShape
+from harness.contract.pairs import Pair
+from harness.contract.problem import Sizes
 from hyma.conditioning import CONDITIONINGS, Conditioning, Means
-from hyma.decoders import DECODERS, Decoder
+from hyma.decoders import DECODERS, Decoder, DecoderSpec
 from hyma.initialise import Init
-from hyma.scaling import LayerScaling, ScalingName
+from hyma.scaling import ScalingName, layer_scalings
+
+Shapes = Mapping[str, TensorShape]
+"""Tensors of one connector."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +30,8 @@ class Architecture:
         layer_dim: Size of a connector layer's embedding; 0: none (one layer only).
         hidden: Sizes of the decoder's hidden layers.
         init: Initialisation of the decoder.
-        scaling: From the maximal weight to a pair's.
-        max_out: Rows of the maximal weight of the last connector layer; None: the largest that occurs.
+        scaling: From the maximal tensors to a pair's.
+        max_out: Least rows of the maximal tensors of the last connector layer; None: the largest that occurs.
     """
 
     conditioning: str | type[Conditioning] = "pair"
@@ -41,10 +45,12 @@ class Architecture:
 
 
 class Hypernetwork(nn.Module):
-    """``condition(pair)`` and the layer's embedding -> decoder -> the layer's maximal weight -> the pair's slice.
+    """``condition(pair)`` and the layer's embedding -> decoder -> the layer's maximal tensors -> the pair's slices.
+
+    It predicts whatever tensors the sweep's connector kind lists.
 
     Args:
-        sizes: Pairs and their connector shapes.
+        sizes: Pairs and their connectors.
         architecture: Its parts.
         seed: Seeds all parameters (drawn on the CPU).
     """
@@ -52,65 +58,60 @@ class Hypernetwork(nn.Module):
     def __init__(self, sizes: Sizes, architecture: Architecture, *, seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self._layers = {pair: sizes.shape(pair).layers for pair in sizes.pairs}
-        depth = sizes.hidden_layers + 1
+        self._kind = sizes.connector
+        self._shapes = {pair: sizes.connector.shapes(sizes.dims(pair)) for pair in sizes.pairs}
+        self.layers = layer_scalings(
+            list(self._shapes.values()), architecture.scaling, architecture.init, max_out=architecture.max_out
+        )
         conditioning, decoder = architecture.conditioning, architecture.decoder
         conditioning = CONDITIONINGS.get(conditioning) if isinstance(conditioning, str) else conditioning
         decoder = DECODERS.get(decoder) if isinstance(decoder, str) else decoder
         self.condition = conditioning(sizes, architecture.condition_dim, generator)
-        self.layer = nn.Parameter(torch.randn(depth, architecture.layer_dim, generator=generator))
-        self.scalings = [self._scaling(architecture, number, depth) for number in range(depth)]
-        self.decoder = decoder(
-            architecture.condition_dim + architecture.layer_dim,
-            self.scalings,
-            architecture.hidden,
-            architecture.init,
-            generator,
+        self.layer = nn.Parameter(torch.randn(len(self.layers), architecture.layer_dim, generator=generator))
+        spec = DecoderSpec(
+            condition_dim=architecture.condition_dim + architecture.layer_dim,
+            layers=tuple(self.layers),
+            hidden=architecture.hidden,
+            init=architecture.init,
         )
-        profiles = [scaling.profile() for scaling in self.scalings]
-        for number, profile in enumerate(profiles):
-            self.register_buffer(f"profile{number}", profile, persistent=False)
-
-    def _scaling(self, architecture: Architecture, number: int, depth: int) -> LayerScaling:
-        ins, outs = zip(*(layers[number] for layers in self._layers.values()), strict=True)
-        largest = max(outs)
-        if number == depth - 1 and architecture.max_out is not None:
-            largest = max(largest, architecture.max_out)
-        return LayerScaling(architecture.scaling, architecture.init, max(ins), largest, tuple(sorted(set(outs))))
+        self.decoder = decoder(spec, generator)
+        for number, layer in enumerate(self.layers):
+            for place, tensor in enumerate(layer.tensors):
+                self.register_buffer(f"profile{number}_{place}", tensor.profile(), persistent=False)
 
     @property
     def needs_means(self) -> bool:
         """Whether ``forward`` reads mean embeddings."""
         return self.condition.needs_means
 
-    def forward(self, pairs: Sequence[Pair], means: Means | None = None) -> Mapping[Pair, Layers]:
+    def forward(self, pairs: Sequence[Pair], means: Means | None = None) -> Mapping[Pair, Connector]:
         """The connector of each pair, differentiable with respect to everything here.
 
         Args:
             pairs: The pairs.
             means: The encoders' mean embeddings, where the conditioning needs them.
         """
-        made = self.generate(self.condition(pairs, means or {}), [self._layers[pair] for pair in pairs])
+        made = self.generate(self.condition(pairs, means or {}), [self._shapes[pair] for pair in pairs])
         return dict(zip(pairs, made, strict=True))
 
-    def generate(
-        self, conditions: Float[Tensor, "pairs condition"], shapes: Sequence[Sequence[tuple[int, int]]]
-    ) -> list[Layers]:
+    def generate(self, conditions: Float[Tensor, "pairs condition"], shapes: Sequence[Shapes]) -> list[Connector]:
         """Connectors for any conditions.
 
         Args:
             conditions: One for each connector.
-            shapes: (in, out) of every layer of each connector, at most as large as the network was made for.
+            shapes: Tensors of each connector, at most as large as the network was made for.
         """
-        by_layer = []
-        for number, scaling in enumerate(self.scalings):
+        tensors: list[dict[str, Tensor]] = [{} for _ in shapes]
+        for number, layer in enumerate(self.layers):
             told = torch.cat([conditions, self.layer[number].expand(len(shapes), -1)], dim=-1)
-            weights, biases = self.decoder(told, number)
-            profile: Tensor | None = getattr(self, f"profile{number}")
-            if profile is not None:
-                weights = weights * profile[:, None]
-            by_layer.append(scaling.cut(weights, biases, [shape[number] for shape in shapes]))
-        return [[made[place] for made in by_layer] for place in range(len(shapes))]
+            for place, (scaling, maximal) in enumerate(zip(layer.tensors, self.decoder(told, number), strict=True)):
+                profile: Tensor | None = self.get_buffer(f"profile{number}_{place}")
+                if profile is not None:
+                    maximal = maximal * profile[:, None]
+                cut = scaling.cut(maximal, [shape[scaling.name] for shape in shapes])
+                for of_pair, tensor in zip(tensors, cut, strict=True):
+                    of_pair[scaling.name] = tensor
+        return [Connector(self._kind, of_pair) for of_pair in tensors]
 
     def step_flops(self, pairs: int) -> float:
         """Closed form: matrix products of generating this many pairs' connectors, forward and backward."""

@@ -7,9 +7,16 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
-from harness.connectors import Layers
-from harness.method import Batch, Budget, Estimate, Fit, Kind, Pair, Problem, Progress, Sizes
-from harness.training import LogitScales, Positive, Recipe, Trainee, estimate_training, train
+from harness.contract.budget import Budget
+from harness.contract.connector import Connector
+from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.pairs import Kind, Pair
+from harness.contract.problem import Problem, Sizes
+from harness.contract.split import Batch
+from harness.training.counting import estimate_training
+from harness.training.loop import train
+from harness.training.recipe import Positive, Recipe
+from harness.training.trainee import PairByPair
 from hyma.conditioning import Means
 from hyma.exposure import SAMPLERS, check_per_step
 from hyma.hypernetwork import Architecture, Hypernetwork
@@ -86,18 +93,17 @@ class Joint(Recipe):
         SAMPLERS.get(self.sampling)(sizes, self.pairs_per_step, 0)
         with torch.device("meta"):
             network = self.network(sizes, 0)
-        params = sum(p.numel() for p in network.parameters())
         return estimate_training(
             sizes,
             budget,
             self,
             pairs_per_step=self.pairs_per_step,
-            trained_params=params + len(sizes.pairs) * (self.logit_scale == "learned"),
+            parameters=sum(p.numel() for p in network.parameters()),
             hypernet_step=network.step_flops(self.pairs_per_step),
         )
 
 
-def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: int) -> Trainee:
+def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: int) -> PairByPair:
     """What ``train`` needs to train a hypernetwork.
 
     A conditioning on features sees the means of the step's batch while it trains; for scoring and export it sees the
@@ -105,14 +111,14 @@ def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: 
     """
     frozen_means = bank_means(problem) if network.needs_means else None
 
-    def from_batch(pairs: Sequence[Pair], batch: Batch) -> Mapping[Pair, Layers]:
+    def from_batch(pairs: Sequence[Pair], batch: Batch) -> Mapping[Pair, Connector]:
         return network(pairs, batch_means(problem, pairs, batch, texts=network.condition.reads_texts))
 
-    return Trainee(
+    return PairByPair(
         parameters=list(network.parameters()),
-        generate=lambda pairs: network(pairs, frozen_means),
-        generate_from_batch=from_batch if network.needs_means else None,
-        scales=LogitScales(problem.pairs, method.logit_scale, problem.device),
+        objective=problem.objective(logit_scale=method.logit_scale),
+        connectors=lambda pairs: network(pairs, frozen_means),
+        step_connectors=from_batch if network.needs_means else None,
         pair_sampler=SAMPLERS.get(method.sampling)(problem.sizes, method.pairs_per_step, seed),
         pairs_per_step=method.pairs_per_step,
         hypernet_step=network.step_flops(method.pairs_per_step),

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.method import Sizes
+from harness.contract.problem import Sizes
 from hyma.hypernetwork import Architecture
 from hyma.joint import Joint, Size
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.store import RunStore, write_atomic
+from harness.run.blobs import Blobs
+from harness.run.store import RunStore
 from reports.analysis import Analysis, analyse
 from reports.curves import mean_point
 from reports.palette import MARKERS, OKABE_ITO
@@ -39,7 +39,7 @@ def analyses_of(stores: Sequence[RunStore]) -> dict[str, Analysis]:
     found = [(store, analyse(store)) for store in stores]
     plain = [analysis.manifest.name for _, analysis in found]
     return {
-        (name if plain.count(name) == 1 else str(store.path)): analysis
+        (name if plain.count(name) == 1 else store.where): analysis
         for name, (store, analysis) in zip(plain, found, strict=True)
     }
 
@@ -93,11 +93,10 @@ def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
     return figure
 
 
-def write_across(analyses: Mapping[str, Analysis], folder: Path) -> list[Path]:
-    """Write ``across.csv`` and the figure ``across.png`` and ``.pdf``; returns their paths."""
-    table = folder / "across.csv"
-    write_atomic(table, across_frame(analyses).to_csv(index=False).encode())
+def write_across(analyses: Mapping[str, Analysis], into: Blobs) -> list[str]:
+    """Write ``across.csv`` and the figure ``across.png`` and ``.pdf``; returns their places."""
+    into.put("across.csv", across_frame(analyses).to_csv(index=False).encode())
     with mpl.rc_context(STYLE):
         figure = across_figure(analyses)
-        drawn = [] if figure is None else save(figure, folder / "across", ", ".join(analyses), list(analyses))
-    return [table, *drawn]
+        drawn = [] if figure is None else save(figure, into, "across", ", ".join(analyses), list(analyses))
+    return [f"{into.where}/{name}" for name in ("across.csv", *drawn)]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.store import CellRecord
-from reports import names
+from harness.run.records import CellRecord
+from reports import formatting
 from reports.analysis import Analysis
 from reports.rundata import MethodData
 
@@ -79,10 +79,10 @@ def added_rows(analysis: Analysis) -> tuple[list[str], list[list[str]]]:
         [
             entry.encoder,
             entry.label + (" (adds it)" if entry.adds else ""),
-            names.number(float(np.mean(entry.scores))),
-            ", ".join(names.number(score) for score in entry.scores),
-            names.flops(entry.flops),
-            names.times(full.get(entry.encoder, float("nan")) / entry.flops if entry.flops else None),
+            formatting.number(float(np.mean(entry.scores))),
+            ", ".join(formatting.number(score) for score in entry.scores),
+            formatting.flops(entry.flops),
+            formatting.times(full.get(entry.encoder, float("nan")) / entry.flops if entry.flops else None),
         ]
         for entry in entries
     ]

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
-from harness.store import Manifest, RunStore
-from reports.compare import Comparison, Truth, compare, near_ties, seed_mean, truth_of
+from harness.run.records import Manifest
+from harness.run.store import RunStore
+from reports.compare import Comparison, ReferenceScores, compare, near_ties, reference_scores, seed_mean
 from reports.constraints import allowed_pairs
-from reports.costs import Cost, cost_of
+from reports.costs import MethodCost, cost_of
 from reports.ranking import pick
 from reports.rundata import MethodData, RunData, load
 from reports.schema import (
@@ -29,7 +30,7 @@ from reports.views import CutReference, Side, cost_ratio, views_of
 
 
 @dataclass(frozen=True)
-class Problem:
+class Unfinished:
     """A planned cell without a usable result. ``status`` is failed, timeout, diverged or missing.
 
     ``alone``: a pair that diverged alone, in a cell whose other pairs are done.
@@ -57,7 +58,7 @@ class MethodResult:
     """
 
     data: MethodData
-    cost: Cost
+    cost: MethodCost
     comparison: Comparison
     summary: MethodSummary
     picks: list[Pair | None]
@@ -83,11 +84,11 @@ class Analysis:
     run: RunData
     summary: Summary
     methods: dict[str, MethodResult]
-    truth: Truth | None = None
+    truth: ReferenceScores | None = None
     decomposition: TwoWay = field(default_factory=TwoWay)
     ties: list[Pair] | None = None
     cut_reference: dict[str, dict[str, CutReference]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Unfinished] = field(default_factory=list)
     warnings: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -114,7 +115,7 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
     run = load(store)
     reference = run.reference
     allowed = allowed_pairs(run.manifest)
-    grid = truth_of(run, reference, seed=seed) if reference else None
+    grid = reference_scores(run, reference, seed=seed) if reference else None
     truth = None if grid is None else grid.within(allowed)
     costs = {label: cost_of(data, run.manifest) for label, data in run.methods.items()}
     comparisons = {
@@ -153,10 +154,10 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
 def _result(
     run: RunData,
     data: MethodData,
-    cost: Cost,
+    cost: MethodCost,
     comparison: Comparison,
-    truth: Truth | None,
-    reference: Cost | None,
+    truth: ReferenceScores | None,
+    reference: MethodCost | None,
     allowed: Bool[np.ndarray, " pairs"],
 ) -> MethodResult:
     pairs = run.manifest.pairs
@@ -217,20 +218,20 @@ def _numbers(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     return np.array([images[i] for i, _ in manifest.pairs]), np.array([texts[t] for _, t in manifest.pairs])
 
 
-def _problems(run: RunData) -> list[Problem]:
+def _problems(run: RunData) -> list[Unfinished]:
     found = []
     for data in run.methods.values():
         for cell in data.cells:
             record = data.records.get(cell.key)
             if record is None:
-                found.append(Problem(data.label, cell.seed, cell.pairs, "missing", "not run yet"))
+                found.append(Unfinished(data.label, cell.seed, cell.pairs, "missing", "not run yet"))
             elif record.status not in ("done", "skipped"):
                 step = "" if record.diverged_step is None else f" (step {record.diverged_step})"
                 reason = (record.error or "no reason recorded") + step
-                found.append(Problem(data.label, cell.seed, cell.pairs, record.status, reason))
+                found.append(Unfinished(data.label, cell.seed, cell.pairs, record.status, reason))
             for lost in record.lost if record and record.status == "done" else ():
                 found.append(
-                    Problem(data.label, cell.seed, [(lost.image, lost.text)], "diverged", lost.error, alone=True)
+                    Unfinished(data.label, cell.seed, [(lost.image, lost.text)], "diverged", lost.error, alone=True)
                 )
     return found
 

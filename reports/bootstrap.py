@@ -1,18 +1,18 @@
 """Bootstrap over test images, resampled jointly for all pairs and seeds.
 
 Queries follow the test image they belong to (their ``unit``); the gallery they were ranked against stays as it
-was. A resample is a vector of whole-number weights over test images. For recall metrics the hits per image are
-sufficient: a resample's scores are then one matrix product.
+was. A resample is a vector of whole-number weights over test images. For metrics that are means of queries the sums per
+image are sufficient: a resample's scores are then matrix products.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, Num
 from scipy.stats import norm
 
-from harness.metrics import METRICS
+from harness.contract.metric import Metric, measured
 
 RESAMPLES = 1000
 RESAMPLES_SLOW = 300
@@ -21,46 +21,30 @@ JACKKNIFE_GROUPS = 200
 _CHUNK = 4_000_000
 
 
-def _recalls() -> dict[tuple[str, str], tuple[tuple[str, int], ...]]:
-    table: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {
-        ("retrieval", f"{query}_r{k}"): ((query, k),)
-        for query in ("text_to_image", "image_to_text")
-        for k in (1, 5, 10)
-    }
-    table["retrieval", "mean_r1"] = (("text_to_image", 1), ("image_to_text", 1))
-    table["zero_shot", "top1"] = (("zero_shot", 1),)
-    table["zero_shot", "top5"] = (("zero_shot", 5),)
-    return table
-
-
-RECALLS = _recalls()
-"""(task kind, metric) -> the recalls ``(query kind, k)`` whose mean it is: what has sufficient statistics."""
-
-
 @dataclass(frozen=True)
-class PairRanks:
-    """Test ranks of one pair's connector on one task.
+class PairQueries:
+    """What each test query gave for one pair's connector on one task.
 
     Attributes:
-        ranks: Query kind -> ``[queries]`` ranks of the right answer.
-        unit: Query kind -> ``[queries]`` test image that each query belongs to.
+        values: Metric -> ``[queries]`` numbers.
+        unit: Query name -> ``[queries]`` unit that each query belongs to.
     """
 
-    ranks: dict[str, Int32[np.ndarray, " queries"]]
+    values: dict[str, Num[np.ndarray, " queries"]]
     unit: dict[str, Int32[np.ndarray, " queries"]]
 
 
-def pair_ranks(arrays: Mapping[str, np.ndarray], number: int, task: str) -> PairRanks | None:
-    """Take one pair's ranks on one task out of a cell's arrays (see ``RunStore.ranks``); None when it has none."""
+def pair_queries(
+    arrays: Mapping[str, np.ndarray], number: int, task: str, metrics: Mapping[str, Metric]
+) -> PairQueries | None:
+    """Take one pair's queries on one task out of a cell's arrays (see ``RunStore.queries``); None when it has none."""
     prefix = f"{number}/{task}/"
-    ranks = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
-    units = {query: arrays.get(f"{task}/{query}/unit") for query in ranks}
-    if not ranks or any(values is None for values in units.values()):
+    values = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    queries = {metrics[name].query for name in values if name in metrics}
+    unit = {query: arrays[name] for query in queries if (name := f"{task}/{query}/unit") in arrays}
+    if not values or len(unit) < len(queries):
         return None
-    return PairRanks(
-        {query: np.asarray(values, dtype=np.int32) for query, values in ranks.items()},
-        {query: np.asarray(values, dtype=np.int32) for query, values in units.items()},
-    )
+    return PairQueries(values, {query: np.asarray(array, dtype=np.int32) for query, array in unit.items()})
 
 
 @dataclass(frozen=True)
@@ -96,53 +80,68 @@ def draw_weights(
     return Weights(weights, jackknife)
 
 
+def is_slow(metrics: Mapping[str, Metric], metric: str) -> bool:
+    """Whether a metric has no sums per unit that suffice, so that every resample is computed from its queries."""
+    return any(metrics[part].average != "mean" for part in measured(metrics, [metric]))
+
+
 def resampled_scores(
-    columns: Sequence[PairRanks | None], kind: str, metric: str, weights: Float[np.ndarray, "resamples images"]
+    columns: Sequence[PairQueries | None],
+    metrics: Mapping[str, Metric],
+    metric: str,
+    weights: Float[np.ndarray, "resamples images"],
 ) -> Float[np.ndarray, "resamples columns"]:
-    """A metric of many connectors under many resamples of the test images.
+    """A metric of many connectors under many resamples of the units.
 
     Args:
         columns: One entry per connector (a pair and a seed); None gives a column of NaN.
-        kind: Task kind.
-        metric: A name of ``METRICS[kind]``.
+        metrics: The task's metrics as declared.
+        metric: One of them.
         weights: Resamples.
 
     Returns:
         The metric per resample and column, in its own orientation.
     """
-    if (kind, metric) in RECALLS:
-        return _recall_scores(columns, RECALLS[kind, metric], weights)
-    function = METRICS[kind][metric]
-    out = np.full((len(weights), len(columns)), np.nan)
+    parts = measured(metrics, [metric])
+    total = np.zeros((len(weights), len(columns)))
+    for part in parts:
+        resampled = _means if metrics[part].average == "mean" else _medians
+        averages = resampled(columns, part, metrics[part].query, weights)
+        total += np.exp(averages) if metrics[part].link == "exp" else averages
+    return total / len(parts)
+
+
+def _means(
+    columns: Sequence[PairQueries | None], metric: str, query: str, weights: Float[np.ndarray, "resamples images"]
+) -> Float[np.ndarray, "resamples columns"]:
+    """Sums per unit suffice: a resample's means are two matrix products."""
+    images = weights.shape[1]
+    sums = np.full((images, len(columns)), np.nan)
+    asked = np.ones((images, len(columns)))
     for place, column in enumerate(columns):
-        if column is None:
-            continue
-        for row, weight in enumerate(weights.astype(int)):
-            drawn = {query: np.repeat(ranks, weight[column.unit[query]]) for query, ranks in column.ranks.items()}
-            out[row, place] = function(drawn)
+        if column is not None and metric in column.values:
+            unit = column.unit[query]
+            sums[:, place] = np.bincount(unit, weights=column.values[metric], minlength=images)
+            asked[:, place] = np.bincount(unit, minlength=images)
+    out = np.empty((len(weights), len(columns)))
+    block = max(1, _CHUNK // images)
+    for start in range(0, len(weights), block):
+        rows = slice(start, start + block)
+        out[rows] = (weights[rows] @ sums) / np.maximum(weights[rows] @ asked, 1.0)
     return out
 
 
-def _recall_scores(
-    columns: Sequence[PairRanks | None],
-    parts: tuple[tuple[str, int], ...],
-    weights: Float[np.ndarray, "resamples images"],
+def _medians(
+    columns: Sequence[PairQueries | None], metric: str, query: str, weights: Float[np.ndarray, "resamples images"]
 ) -> Float[np.ndarray, "resamples columns"]:
-    images = weights.shape[1]
-    total = np.zeros((len(weights), len(columns)))
-    for query, k in parts:
-        hits = np.full((images, len(columns)), np.nan)
-        asked = np.ones((images, len(columns)))
-        for place, column in enumerate(columns):
-            if column is not None and query in column.ranks:
-                unit = column.unit[query]
-                hits[:, place] = np.bincount(unit, weights=column.ranks[query] <= k, minlength=images)
-                asked[:, place] = np.bincount(unit, minlength=images)
-        block = max(1, _CHUNK // images)
-        for start in range(0, len(weights), block):
-            rows = slice(start, start + block)
-            total[rows] += (weights[rows] @ hits) / np.maximum(weights[rows] @ asked, 1.0)
-    return total / len(parts)
+    """Each resample from its queries."""
+    out = np.full((len(weights), len(columns)), np.nan)
+    for place, column in enumerate(columns):
+        if column is None or metric not in column.values:
+            continue
+        for row, weight in enumerate(weights.astype(int)):
+            out[row, place] = np.median(np.repeat(column.values[metric], weight[column.unit[query]]))
+    return out
 
 
 def percentile_interval(values: Float[np.ndarray, " resamples"], level: float = 0.95) -> tuple[float, float]:

@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float
 
 from reports import ranking
 from reports.bootstrap import (
-    RECALLS,
     RESAMPLES,
     RESAMPLES_SLOW,
-    PairRanks,
+    PairQueries,
     Weights,
     draw_weights,
     hull_interval,
-    pair_ranks,
+    is_slow,
+    pair_queries,
     percentile_interval,
     resampled_scores,
 )
-from reports.ranking import Statistic
+from reports.ranking import RankStatistic
 from reports.rundata import MethodData, RunData
 
 Matrix: TypeAlias = Float[np.ndarray, "seeds pairs"]
@@ -36,7 +36,7 @@ KENDALL_BUDGET = 15_000_000
 
 
 @dataclass(frozen=True)
-class Estimate:
+class SeedStatistic:
     """A statistic per seed, its mean over the seeds that have it, interval and chance level (all may be NaN)."""
 
     per_seed: tuple[float, ...] = ()
@@ -63,12 +63,12 @@ class Comparison:
         picks: Picked pair's number per seed, among the pairs that both sides have.
     """
 
-    spearman: Estimate = Estimate()
-    kendall: Estimate = Estimate()
-    ndcg: Estimate = Estimate()
-    topk: Estimate = Estimate()
-    regret: Estimate = Estimate()
-    hit: Estimate = Estimate()
+    spearman: SeedStatistic = SeedStatistic()
+    kendall: SeedStatistic = SeedStatistic()
+    ndcg: SeedStatistic = SeedStatistic()
+    topk: SeedStatistic = SeedStatistic()
+    regret: SeedStatistic = SeedStatistic()
+    hit: SeedStatistic = SeedStatistic()
     ndcg_k: int = NDCG_K
     top_k: int = TOP_K
     pairs: int = 0
@@ -77,7 +77,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Truth:
+class ReferenceScores:
     """The reference's test scores, larger is better; NaN where there is no number.
 
     Attributes:
@@ -99,7 +99,7 @@ class Truth:
         """Mean over the seeds that have a number."""
         return seed_mean(self.scores)
 
-    def within(self, allowed: Bool[np.ndarray, " pairs"]) -> "Truth":
+    def within(self, allowed: Bool[np.ndarray, " pairs"]) -> "ReferenceScores":
         """Without a verdict on any other pair."""
         return replace(self, scores=np.where(allowed, self.scores, np.nan), ran=self.ran & allowed)
 
@@ -117,38 +117,38 @@ def seed_mean(scores: Float[np.ndarray, "*draws seeds pairs"]) -> Float[np.ndarr
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def truth_of(run: RunData, reference: MethodData, *, seed: int = 0) -> Truth:
+def reference_scores(run: RunData, reference: MethodData, *, seed: int = 0) -> ReferenceScores:
     """The reference's test scores with their resamples (none when the ranks are not stored or not resampleable)."""
     columns, images = _columns(run, reference)
-    kind, metric = run.task_kind, run.manifest.selection.metric
-    if kind is None or not images.size or all(column is None for column in columns):
-        return Truth(reference.quality, reference.ran, reference.metric_higher)
-    resamples = RESAMPLES if (kind, metric) in RECALLS else RESAMPLES_SLOW
+    metrics, metric = run.metrics, run.manifest.selection.metric
+    if metric not in metrics or not images.size or all(column is None for column in columns):
+        return ReferenceScores(reference.quality, reference.ran, reference.metric_higher)
+    resamples = RESAMPLES_SLOW if is_slow(metrics, metric) else RESAMPLES
     weights: Weights = draw_weights(int(images.max()) + 1, present=images, resamples=resamples, seed=seed)
 
     def cube(rows: np.ndarray) -> np.ndarray:
-        scores = resampled_scores(columns, kind, metric, rows).reshape(len(rows), *reference.test.shape)
+        scores = resampled_scores(columns, metrics, metric, rows).reshape(len(rows), *reference.test.shape)
         return ranking.oriented(scores, higher_is_better=reference.metric_higher)
 
-    return Truth(
+    return ReferenceScores(
         reference.quality, reference.ran, reference.metric_higher, cube(weights.bootstrap), cube(weights.jackknife)
     )
 
 
-def _columns(run: RunData, reference: MethodData) -> tuple[list[PairRanks | None], np.ndarray]:
+def _columns(run: RunData, reference: MethodData) -> tuple[list[PairQueries | None], np.ndarray]:
     """Stored ranks per (seed, pair), and the test images they cover."""
     manifest = run.manifest
     task = manifest.selection.task
-    columns: list[PairRanks | None] = [None] * reference.test.size
+    columns: list[PairQueries | None] = [None] * reference.test.size
     places = {pair: number for number, pair in enumerate(manifest.pairs)}
     for record in reference.records.values():
         if record.seed not in manifest.seeds or record.status not in ("done", "diverged"):
             continue
-        arrays = run.store.ranks(record.key)
+        arrays = run.store.queries(record.key)
         row = manifest.seeds.index(record.seed)
         for number, pair in enumerate(record.pairs):
             if pair in places and np.isfinite(reference.test[row, places[pair]]):
-                columns[row * len(manifest.pairs) + places[pair]] = pair_ranks(arrays, number, task)
+                columns[row * len(manifest.pairs) + places[pair]] = pair_queries(arrays, number, task, run.metrics)
     units = [values for column in columns if column for values in column.unit.values()]
     return columns, np.unique(np.concatenate(units)) if units else np.empty(0, dtype=int)
 
@@ -163,7 +163,7 @@ class _Side:
     draws: np.ndarray | None
 
 
-def _sides(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[_Side | None]:
+def _sides(truth: ReferenceScores, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[_Side | None]:
     sides: list[_Side | None] = []
     for row in range(len(scores)):
         others = np.arange(len(scores)) != row if own else np.ones(len(truth.ran), dtype=bool)
@@ -178,7 +178,9 @@ def _sides(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[
     return sides
 
 
-def compare(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool = False, intervals: bool = True) -> Comparison:
+def compare(
+    truth: ReferenceScores, scores: Matrix, ran: np.ndarray, *, own: bool = False, intervals: bool = True
+) -> Comparison:
     """Rank statistics of a method.
 
     Args:
@@ -191,7 +193,7 @@ def compare(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool = False,
     sides = _sides(truth, scores, ran, own=own)
     present = [side for side in sides if side is not None]
     if not present:
-        nothing = Estimate(per_seed=(float("nan"),) * len(sides))
+        nothing = SeedStatistic(per_seed=(float("nan"),) * len(sides))
         return Comparison(spearman=nothing, picks=(None,) * len(sides))
     n = max(len(side.places) for side in present)
     k, top, higher = min(NDCG_K, n), min(TOP_K, n), truth.higher_is_better
@@ -199,19 +201,21 @@ def compare(truth: Truth, scores: Matrix, ran: np.ndarray, *, own: bool = False,
     def gain(values: np.ndarray) -> np.ndarray:
         return ranking.gains(values, higher_is_better=higher)
 
-    def estimate(statistic: Statistic, chance: Callable[[np.ndarray], float], kind: str, cap: int = 10**9) -> Estimate:
+    def estimate(
+        statistic: RankStatistic, chance: Callable[[np.ndarray], float], kind: str, cap: int = 10**9
+    ) -> SeedStatistic:
         per_seed = tuple(
             float("nan") if side is None else _finite(float(statistic(side.scores, side.truth))) for side in sides
         )
         value = _mean(per_seed)
-        interval = _interval(statistic, present, value, kind, cap) if intervals else Estimate().ci95
-        return Estimate(per_seed, value, interval, _mean([chance(side.truth) for side in present]))
+        interval = _interval(statistic, present, value, kind, cap) if intervals else SeedStatistic().ci95
+        return SeedStatistic(per_seed, value, interval, _mean([chance(side.truth) for side in present]))
 
     cap = max(100, KENDALL_BUDGET // max(1, n * (n - 1) // 2))
     same = all(np.array_equal(side.places, present[0].places) for side in present)
     return Comparison(
         spearman=estimate(ranking.spearman, lambda _: 0.0, "hull"),
-        kendall=estimate(ranking.kendall, lambda _: 0.0, "hull", cap) if intervals else Estimate(),
+        kendall=estimate(ranking.kendall, lambda _: 0.0, "hull", cap) if intervals else SeedStatistic(),
         ndcg=estimate(
             lambda s, t: ranking.ndcg(s, gain(t), k), lambda t: float(ranking.ndcg_chance(gain(t), k)), "percentile"
         ),
@@ -235,7 +239,7 @@ def _p_value(sides: list[_Side]) -> float:
     return ranking.permutation_p(np.stack([s.scores for s in sides]), np.stack([s.truth for s in sides]))
 
 
-def _interval(statistic: Statistic, sides: list[_Side], value: float, kind: str, cap: int) -> tuple[float, float]:
+def _interval(statistic: RankStatistic, sides: list[_Side], value: float, kind: str, cap: int) -> tuple[float, float]:
     """Interval of the mean over seeds; it always covers the point estimate."""
     draws = [statistic(side.scores, side.draws[:cap]) for side in sides if side.draws is not None]
     if not draws or not np.isfinite(value):
@@ -255,7 +259,7 @@ def _finite(value: float) -> float:
     return value if np.isfinite(value) else float("nan")
 
 
-def near_ties(truth: Truth) -> list[int] | None:
+def near_ties(truth: ReferenceScores) -> list[int] | None:
     """Pairs that test noise cannot tell from the best one: the 95 % interval of (best - pair) reaches 0.
 
     The best itself is among them. Not corrected for looking at many pairs. None without resamples.

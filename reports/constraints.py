@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from harness.constraints import Encoders, encode_flops, encode_latency_ms, meets
 from harness.errors import HarnessError
-from harness.store import Manifest
+from harness.run.records import Manifest
+from harness.sweep.constraints import Encoders, encode_flops, encode_latency_ms, meets
 
 PARAM_LEVELS = (30e6, 120e6)
 """Borders of the levels of image-encoder parameters (those of the Hyper-Align poster)."""

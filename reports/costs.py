@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.store import PHASES, CellRecord, Manifest
+from harness.contract.ledger import PHASES
+from harness.run.records import CellRecord, Manifest
 from reports.rundata import MethodData
-from reports.schema import Budget, Flops
+from reports.schema import Flops, Spent
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Cost per seed: the sum over a seed's cells, averaged over seeds.
+class MethodCost:
+    """MethodCost per seed: the sum over a seed's cells, averaged over seeds.
 
     Attributes:
         flops: By phase.
@@ -44,9 +45,9 @@ class Cost:
     training_flops: float = 0.0
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> Spent:
         """The budget that stands beside every ratio."""
-        return Budget(
+        return Spent(
             batch_size=self.batch_size,
             updates_per_pair=self.updates_per_pair,
             samples_per_pair=self.samples_per_pair,
@@ -69,7 +70,7 @@ def _parts(record: CellRecord) -> dict[str, float]:
     return {name: value * held(record) for name, value in spent.items()}
 
 
-def cost_of(data: MethodData, manifest: Manifest) -> Cost:
+def cost_of(data: MethodData, manifest: Manifest) -> MethodCost:
     """Average over the seeds whose cells all have a record; over those begun when none is complete."""
     encode = _sum(encoder.encode_flops for encoder in (*manifest.image_encoders, *manifest.text_encoders))
     seeds = [seed for seed in manifest.seeds if data.complete(seed)]
@@ -77,7 +78,7 @@ def cost_of(data: MethodData, manifest: Manifest) -> Cost:
     seeds = seeds or [seed for seed in manifest.seeds if data.of_seed(seed)]
     records = [record for seed in seeds for record in data.of_seed(seed)]
     if not records:
-        return Cost(Flops(encode=encode))
+        return MethodCost(Flops(encode=encode))
     n = len(seeds)
 
     def per_seed(values: Iterable[float]) -> float:
@@ -89,7 +90,7 @@ def cost_of(data: MethodData, manifest: Manifest) -> Cost:
 
     phases = {phase: per_seed(r.ledger.flops.get(phase, 0.0) for r in records) for phase in (*PHASES, "runner_eval")}
     parts = [_parts(record) for record in records]
-    return Cost(
+    return MethodCost(
         flops=Flops(total=per_seed(r.ledger.total for r in records), encode=encode, **phases),
         seconds={
             name: per_seed(p.get(name, 0.0) for p in parts) for name in dict.fromkeys(n for p in parts for n in p)

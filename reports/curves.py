@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from harness.store import CellRecord
-from reports.compare import Comparison, Truth, compare, seed_mean
+from harness.run.records import CellRecord
+from reports.compare import Comparison, ReferenceScores, compare, seed_mean
 from reports.costs import held
 from reports.ranking import oriented
 from reports.rundata import MethodData, RunData
@@ -153,7 +153,9 @@ def mean_point(points: Mapping[int, Point]) -> Point:
     )
 
 
-def ranked(truth: Truth, data: MethodData, run: RunData, points: Mapping[int, Point], *, own: bool) -> Comparison:
+def ranked(
+    truth: ReferenceScores, data: MethodData, run: RunData, points: Mapping[int, Point], *, own: bool
+) -> Comparison:
     """Rank statistics, without intervals, of a method cut at these points (seed -> point).
 
     Args:

@@ -21,7 +21,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True)
-class Entry:
+class FrontierRow:
     """One method at one budget, per seed.
 
     Attributes:
@@ -56,7 +56,7 @@ class Entry:
         return None if self.regret is None else -self.regret
 
 
-def frontier_entries(analysis: Analysis) -> list[Entry]:
+def frontier_entries(analysis: Analysis) -> list[FrontierRow]:
     """Entries that can be placed: a seed with all its cells, and a rank statistic. In plan order."""
     if analysis.reference is None:
         return []
@@ -66,11 +66,11 @@ def frontier_entries(analysis: Analysis) -> list[Entry]:
         row = result.summary
         spearman, regret = finite(row.spearman.value), finite(row.regret.value)
         if result.cost.complete and flops is not None and seconds is not None and not spearman is regret is None:
-            found.append(Entry(label, flops, seconds, spearman, regret, label == analysis.summary.reference))
+            found.append(FrontierRow(label, flops, seconds, spearman, regret, label == analysis.summary.reference))
     return found if len(found) >= FEWEST else []
 
 
-def undominated(entries: Sequence[Entry], cost: Cost, quality: Quality) -> set[str]:
+def undominated(entries: Sequence[FrontierRow], cost: Cost, quality: Quality) -> set[str]:
     """Labels that no other entry beats: none is at least as cheap and as good, and better in one of both."""
     known = [(e.label, e.cost(cost), good) for e in entries if (good := e.goodness(quality)) is not None]
     return {
@@ -80,7 +80,7 @@ def undominated(entries: Sequence[Entry], cost: Cost, quality: Quality) -> set[s
     }
 
 
-def staircase(entries: Sequence[Entry], cost: Cost, quality: Quality) -> list[Entry]:
+def staircase(entries: Sequence[FrontierRow], cost: Cost, quality: Quality) -> list[FrontierRow]:
     """The undominated entries, cheapest first."""
     kept = undominated(entries, cost, quality)
     return sorted((e for e in entries if e.label in kept), key=lambda e: (e.cost(cost), e.label))

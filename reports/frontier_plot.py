@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-from reports import names
+from reports import formatting
 from reports.analysis import Analysis
-from reports.frontier import COSTS, QUALITIES, Cost, Entry, Quality, frontier_entries, staircase, undominated
+from reports.frontier import COSTS, QUALITIES, Cost, FrontierRow, Quality, frontier_entries, staircase, undominated
 from reports.palette import MARKERS, OKABE_ITO
 
 GREY = "#b4b4b4"
@@ -55,7 +55,7 @@ def frontier(analysis: Analysis) -> Figure | None:
 
 
 def _panel(
-    axis: Axes, entries: Sequence[Entry], cost: Cost, quality: Quality, style: dict[str, tuple[str, str]]
+    axis: Axes, entries: Sequence[FrontierRow], cost: Cost, quality: Quality, style: dict[str, tuple[str, str]]
 ) -> None:
     known = [e for e in entries if e.goodness(quality) is not None]
     least = min((e.cost(cost) for e in known if e.cost(cost) > 0), default=1.0)
@@ -81,7 +81,7 @@ def _panel(
     axis.xaxis.set_minor_formatter(NullFormatter())
     flops = cost == "flops"
     axis.xaxis.set_major_formatter(
-        FuncFormatter(lambda v, _: names.flops(v).replace("FLOP", "") if flops else f"{v:g} s")
+        FuncFormatter(lambda v, _: formatting.flops(v).replace("FLOP", "") if flops else f"{v:g} s")
     )
     axis.grid(alpha=0.25)
     if quality == "spearman":

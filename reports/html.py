@@ -4,12 +4,11 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.store import write_atomic
-from reports import names
+from harness.run.blobs import Blobs
+from reports import formatting
 from reports.analysis import Analysis
 from reports.constraints import limits
 from reports.schema import Views
@@ -72,19 +71,20 @@ def _environment() -> Environment:
     )
 
 
-def write_pages(analysis: Analysis, folder: Path, plots: Mapping[str, Sequence[Path]]) -> tuple[Path, Path]:
-    """Write ``index.html`` and ``report.md``; returns their paths."""
+PAGES = {"index.html": "index.html.j2", "report.md": "report.md.j2"}
+
+
+def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[str]]) -> list[str]:
+    """Write ``index.html`` and ``report.md``; returns their names."""
     environment = _environment()
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     content = _content(analysis)
     figures = [
-        Plot(name, CAPTIONS[name], base64.b64encode(paths[0].read_bytes()).decode()) for name, paths in plots.items()
+        Plot(name, CAPTIONS[name], base64.b64encode(into.get(files[0])).decode()) for name, files in plots.items()
     ]
-    paths = folder / "index.html", folder / "report.md"
-    for path, template in zip(paths, ("index.html.j2", "report.md.j2"), strict=True):
-        page = environment.get_template(template).render(plots=figures, **content)
-        write_atomic(path, page.encode())
-    return paths
+    for name, template in PAGES.items():
+        into.put(name, environment.get_template(template).render(plots=figures, **content).encode())
+    return list(PAGES)
 
 
 def _content(analysis: Analysis) -> dict[str, object]:
@@ -99,11 +99,11 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "selection": f"{summary.selection.task} / {summary.selection.metric}"
         + ("" if summary.selection.higher_is_better else " (lower is better)"),
         **({"picks are limited to": limits(manifest)} if manifest.selection.constraints else {}),
-        "rows": ", ".join(f"{names.count(value)} {name}" for name, value in manifest.rows.items()),
+        "rows": ", ".join(f"{formatting.count(value)} {name}" for name, value in manifest.rows.items()),
         "connector": ", ".join(f"{name} {value}" for name, value in manifest.connector.items()),
-        "noise ceiling (Spearman)": names.number(summary.noise_ceiling.spearman)
+        "noise ceiling (Spearman)": formatting.number(summary.noise_ceiling.spearman)
         + (" (needs two seeds)" if len(summary.seeds) < 2 else ""),
-        "elapsed time of the sweep": names.seconds(manifest.elapsed_s),
+        "elapsed time of the sweep": formatting.seconds(manifest.elapsed_s),
     }
     shown = analysis.problems[:FEW_PROBLEMS]
     return {

@@ -7,7 +7,6 @@ with colour vision deficiencies; markers and hatches say the same thing again.
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -18,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from harness.store import PHASES, write_atomic
-from reports import names
+from harness.contract.ledger import PHASES
+from harness.run.blobs import Blobs
+from reports import formatting
 from reports.analysis import Analysis, MethodResult
 from reports.compare import seed_mean
 from reports.curves import Point, curves_of, mean_point, ranked
@@ -44,39 +44,37 @@ ANNOTATED_PAIRS = 60
 """Heatmaps of more cells than this go without numbers."""
 
 
-def write_plots(analysis: Analysis, folder: Path) -> dict[str, list[Path]]:
+def write_plots(analysis: Analysis, into: Blobs) -> dict[str, list[str]]:
     """Draw everything there is something to draw for.
 
     Returns:
-        Figure name -> its PNG and PDF.
+        Figure name -> names of its PNG and PDF.
     """
     drawings = {"heatmaps": heatmaps, "ranks": ranks, "frontier": frontier, "curves": curves, "costs": costs}
-    written: dict[str, list[Path]] = {}
+    written: dict[str, list[str]] = {}
     with mpl.rc_context(STYLE):
         for name, draw in drawings.items():
             figure = draw(analysis)
             if figure is not None:
                 manifest = analysis.manifest
-                written[name] = save(figure, folder / name, manifest.name, manifest.sweep)
+                written[name] = save(figure, into, f"plots/{name}", manifest.name, manifest.sweep)
     return written
 
 
-def save(figure: Figure, stem: Path, run: str, parameters: object) -> list[Path]:
+def save(figure: Figure, into: Blobs, stem: str, run: str, parameters: object) -> list[str]:
     """Write ``stem.png`` and ``stem.pdf``, with the run's name and parameters in their metadata."""
-    title = f"{run}: {stem.name}"
+    title = f"{run}: {stem.rpartition('/')[2]}"
     written = json.dumps(parameters, sort_keys=True, default=str)
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Description": written, "Software": "stitch-harness"},
         "pdf": {"Title": title, "Subject": f"run {run}", "Keywords": written, "CreationDate": None},
     }
     FigureCanvasAgg(figure)
-    paths = []
     for kind in ("png", "pdf"):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, dpi=130, metadata=metadata[kind])
-        write_atomic(stem.with_suffix(f".{kind}"), buffer.getvalue())
-        paths.append(stem.with_suffix(f".{kind}"))
-    return paths
+        into.put(f"{stem}.{kind}", buffer.getvalue())
+    return [f"{stem}.png", f"{stem}.pdf"]
 
 
 def _grid(panels: int, width: float, height: float, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
@@ -95,7 +93,7 @@ def heatmaps(analysis: Analysis) -> Figure | None:
     manifest = analysis.manifest
     images = list(dict.fromkeys(pair[0] for pair in manifest.pairs))
     texts = list(dict.fromkeys(pair[1] for pair in manifest.pairs))
-    short_i, short_t = names.short_names(images), names.short_names(texts, 22)
+    short_i, short_t = formatting.short_names(images), formatting.short_names(texts, 22)
     shown = [r for r in analysis.methods.values() if np.isfinite(r.data.scores).any()]
     if not shown:
         return None
@@ -169,7 +167,7 @@ def ranks(analysis: Analysis) -> Figure | None:
         return None
     manifest = analysis.manifest
     texts = list(dict.fromkeys(pair[1] for pair in manifest.pairs))
-    short = names.short_names(texts, 22)
+    short = formatting.short_names(texts, 22)
     theirs = places(truth.mean)
     many = len(texts) > len(MARKERS)  # too many to tell apart
     columns = 2 if len(others) == 1 else 4
@@ -199,7 +197,7 @@ def ranks(analysis: Analysis) -> Figure | None:
         axis.set_xticks(ticks)
         axis.set_yticks(ticks)
         spearman = result.summary.spearman
-        axis.set_title(f"{result.data.label}\nSpearman {names.with_interval(spearman.value, spearman.ci95)}")
+        axis.set_title(f"{result.data.label}\nSpearman {formatting.with_interval(spearman.value, spearman.ci95)}")
         axis.set_xlabel(f"place by {reference.data.label} (test; 1 = best)")
         axis.set_ylabel(f"place by {result.data.label} (validation)")
     if not many:
@@ -260,7 +258,7 @@ def flops_axis(axis: Axes) -> None:
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: names.flops(value).replace("FLOP", "")))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formatting.flops(value).replace("FLOP", "")))
     axis.set_xlabel("FLOPs per seed, all pairs (small numbers: epochs)")
     axis.grid(alpha=0.25)
 
@@ -303,10 +301,10 @@ def costs(analysis: Analysis) -> Figure | None:
     left, right = figure.subplots(1, 2, sharey=True)
     phases = [p for p in PHASES if any(getattr(r.summary.flops, p) for r in shown.values())]
     table = np.array([[getattr(r.summary.flops, p) or 0.0 for p in phases] for r in shown.values()])
-    _stack(left, labels, phases, table, names.flops)
+    _stack(left, labels, phases, table, formatting.flops)
     left.set_xlabel("FLOPs per seed")
     left.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: names.flops(value).replace("FLOP", "") if value else "0")
+        FuncFormatter(lambda value, _: formatting.flops(value).replace("FLOP", "") if value else "0")
     )
     sections = [
         s
@@ -315,7 +313,7 @@ def costs(analysis: Analysis) -> Figure | None:
     ]
     spent = np.array([[r.cost.seconds.get(s, 0.0) for s in sections] for r in shown.values()])
     if sections and spent.any():
-        _stack(right, labels, sections, spent, names.seconds)
+        _stack(right, labels, sections, spent, formatting.seconds)
     right.set_xlabel("device-seconds per seed, inside the cells")
     left.invert_yaxis()
     for axis in (left, right):

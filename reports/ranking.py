@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Integer
 from scipy.stats import rankdata
 
 Scores: TypeAlias = Float[np.ndarray, " n"]
-Truth: TypeAlias = Float[np.ndarray, "*batch n"]
+TruthRows: TypeAlias = Float[np.ndarray, "*batch n"]
 Values: TypeAlias = Float[np.ndarray, "*batch"]
-Statistic: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
+RankStatistic: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """``(scores [n], truth [..., n]) -> [...]``."""
 
 
@@ -30,7 +30,7 @@ def _placed(scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return np.where(np.isnan(scores), -np.inf, scores)
 
 
-def spearman(scores: Scores, truth: Truth) -> Values:
+def spearman(scores: Scores, truth: TruthRows) -> Values:
     """Spearman's rank correlation with mid-ranks for ties; NaN when the truth is constant.
 
     Constant scores rank nothing: 0, the expected value of a random order.
@@ -46,7 +46,7 @@ def spearman(scores: Scores, truth: Truth) -> Values:
         return np.asarray(np.where(scale > 0, np.clip((y @ x) / scale, -1.0, 1.0), np.nan))
 
 
-def kendall(scores: Scores, truth: Truth) -> Values:
+def kendall(scores: Scores, truth: TruthRows) -> Values:
     """Kendall's tau-b, ties on either side accounted for; NaN when the truth is constant, 0 for constant scores."""
     # Ranks first: differences of two infinities would be NaN.
     x = rankdata(_placed(scores)).astype(np.float32)
@@ -62,7 +62,7 @@ def kendall(scores: Scores, truth: Truth) -> Values:
     return _ratio(agree, np.sqrt(untied_x * untied_y)).reshape(truth.shape[:-1])
 
 
-def gains(truth: Truth, *, higher_is_better: bool) -> Truth:
+def gains(truth: TruthRows, *, higher_is_better: bool) -> TruthRows:
     """Gains for NDCG: the score itself, or for lower-is-better its reflection in the middle of its range.
 
     Args:
@@ -87,7 +87,7 @@ def discounts(n: int, k: int) -> Float[np.ndarray, " n"]:
     return np.where(places <= k, 1.0 / np.log2(places + 1), 0.0)
 
 
-def ndcg(scores: Scores, gain: Truth, k: int) -> Values:
+def ndcg(scores: Scores, gain: TruthRows, k: int) -> Values:
     """NDCG@k with the gain itself (not ``2^gain - 1``); tied scores share their places' discounts evenly.
 
     Args:
@@ -107,13 +107,13 @@ def ndcg(scores: Scores, gain: Truth, k: int) -> Values:
     return _ratio(np.asarray(gain @ weight), _ideal(gain, table))
 
 
-def ndcg_chance(gain: Truth, k: int) -> Values:
+def ndcg_chance(gain: TruthRows, k: int) -> Values:
     """Expected NDCG@k of a uniformly random order: mean gain x sum of discounts / ideal DCG."""
     table = discounts(gain.shape[-1], k)
     return _ratio(np.asarray(gain.mean(axis=-1) * table.sum()), _ideal(gain, table))
 
 
-def _ideal(gain: Truth, table: Float[np.ndarray, " n"]) -> Values:
+def _ideal(gain: TruthRows, table: Float[np.ndarray, " n"]) -> Values:
     return np.asarray(-np.sort(-gain, axis=-1) @ table)
 
 
@@ -122,7 +122,7 @@ def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(bottom > 0, top / bottom, np.nan))
 
 
-def _in_top(values: Truth, k: int) -> Truth:
+def _in_top(values: TruthRows, k: int) -> TruthRows:
     """Share of each pair's membership in the first k; a tied group that straddles place k shares what is left."""
     placed = -_placed(values)
     first = rankdata(placed, method="min", axis=-1)
@@ -130,7 +130,7 @@ def _in_top(values: Truth, k: int) -> Truth:
     return np.clip((k - first + 1) / (last - first + 1), 0.0, 1.0)
 
 
-def topk_overlap(scores: Scores, truth: Truth, k: int) -> Values:
+def topk_overlap(scores: Scores, truth: TruthRows, k: int) -> Values:
     """Share of the truth's first k pairs that are among the method's first k (expected value under ties).
 
     Its chance level is ``k / n``.
@@ -165,7 +165,7 @@ def places(scores: Scores) -> Scores:
     return np.where(np.isnan(scores), np.nan, rankdata(-_placed(scores), method="min"))
 
 
-def regret(scores: Scores, truth: Truth) -> Values:
+def regret(scores: Scores, truth: TruthRows) -> Values:
     """Best truth minus the truth of the picked pair: 0 is perfect, positive is a loss, in the metric's own unit.
 
     With oriented scores this is ``oracle - picked`` for higher-is-better and ``picked - oracle`` for
@@ -180,14 +180,14 @@ def regret(scores: Scores, truth: Truth) -> Values:
     return np.asarray(best - truth[..., picked] @ chance[picked])
 
 
-def regret_chance(truth: Truth) -> Values:
+def regret_chance(truth: TruthRows) -> Values:
     """Expected regret of a pair picked uniformly at random among those with a truth."""
     known = np.isfinite(truth)
     mean = _ratio(np.asarray(np.where(known, truth, 0.0).sum(axis=-1)), np.asarray(known.sum(axis=-1)))
     return np.asarray(np.where(known, truth, -np.inf).max(axis=-1) - mean)
 
 
-def best_pair_hit(scores: Scores, truth: Truth) -> Values:
+def best_pair_hit(scores: Scores, truth: TruthRows) -> Values:
     """1 where the picked pair is the truth's best (or ties with it), else 0; chance is ``1 / n``.
 
     The expected value where several pairs tie for the pick.

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from harness.contract.metric import Metric
 from harness.errors import HarnessError
-from harness.store import CellRecord, LedgerRecord, Manifest, PlannedCell, PlannedMethod, RunStore
+from harness.run.records import CellRecord, LedgerRecord, Manifest, PlannedMethod
+from harness.run.store import RunStore
+from harness.sweep.planned import PlannedCell
 from reports.ranking import oriented
 
 
@@ -87,10 +90,10 @@ class RunData:
         return self.methods.get(self.manifest.reference) if self.manifest.reference else None
 
     @property
-    def task_kind(self) -> str | None:
-        """Kind of the selection metric's task."""
+    def metrics(self) -> Mapping[str, Metric]:
+        """The metrics of the selection's task, as declared."""
         task = self.manifest.selection.task
-        return next((entry.kind for entry in self.manifest.tasks if entry.label == task), None)
+        return next((entry.metrics for entry in self.manifest.tasks if entry.label == task), {})
 
 
 def load(store: RunStore) -> RunData:
@@ -103,7 +106,7 @@ def load(store: RunStore) -> RunData:
     records = store.records(manifest)
     unknown = {cell.label for cell in manifest.cells} - set(manifest.methods)
     if unknown:
-        raise HarnessError(f"cells of unplanned methods {sorted(unknown)}", where=str(store.path), fix="sweep again")
+        raise HarnessError(f"cells of unplanned methods {sorted(unknown)}", where=store.where, fix="sweep again")
     return RunData(
         store,
         manifest,

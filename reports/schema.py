@@ -24,13 +24,13 @@ Interval = Annotated[tuple[float, float] | None, BeforeValidator(_interval)]
 Pair = tuple[str, str]
 
 
-class Model(BaseModel):
+class Part(BaseModel):
     """Base: frozen, no unknown key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Selection(Model):
+class Selection(Part):
     """What methods pick by, on validation data."""
 
     task: str  # task label
@@ -38,13 +38,13 @@ class Selection(Model):
     higher_is_better: bool
 
 
-class NoiseCeiling(Model):
+class NoiseCeiling(Part):
     """The reference against itself: one seed's validation ranking against the other seeds' test scores."""
 
     spearman: Number = None  # null with one seed
 
 
-class Value(Model):
+class Value(Part):
     """A statistic with its interval."""
 
     value: Number = None
@@ -57,7 +57,7 @@ class SpearmanValue(Value):
     per_seed: list[Number] = []  # in the order of ``seeds``
 
 
-class Ndcg(Model):
+class Ndcg(Part):
     """NDCG@k of the method's order, gain = the reference's test score."""
 
     k: int
@@ -65,14 +65,14 @@ class Ndcg(Model):
     chance: Number = None  # expected value of a random order
 
 
-class TopK(Model):
+class TopK(Part):
     """Share of the reference's k best pairs among the method's k best; chance is k / pairs."""
 
     k: int
     value: Number = None
 
 
-class Status(Model):
+class Status(Part):
     """How the method's cells ended. A timeout counts as failed."""
 
     done: int = 0
@@ -81,7 +81,7 @@ class Status(Model):
     missing: int = 0  # planned, not finished
 
 
-class Flops(Model):
+class Flops(Part):
     """FLOPs per seed: sum over the cells of a seed, mean over seeds."""
 
     total: Number = None  # the phases below up to wasted
@@ -97,14 +97,14 @@ class Flops(Model):
     runner_eval: Number = None  # the common evaluation, outside the total
 
 
-class CostRatio(Model):
+class CostRatio(Part):
     """Reference / method: above 1 the method is cheaper."""
 
     flops: Number = None
     wall: Number = None
 
 
-class MethodSummary(Model):
+class MethodSummary(Part):
     """One method's row. The reference's own row is leave-one-seed-out."""
 
     kind: Literal["per_pair", "joint", "score"]
@@ -133,7 +133,7 @@ class MethodSummary(Model):
     promises: None = None  # reserved
 
 
-class Budget(Model):
+class Spent(Part):
     """What one side of a ratio spent; FLOPs are per seed, over all pairs."""
 
     batch_size: int | None = None
@@ -142,14 +142,14 @@ class Budget(Model):
     flops: Number = None
 
 
-class ViewEntry(Model):
+class ViewEntry(Part):
     """One method against the reference under one view."""
 
     cost_ratio: CostRatio = CostRatio()
     spearman: Number = None
     regret: Number = None
-    budget: Budget = Budget()
-    reference_budget: Budget = Budget()
+    budget: Spent = Spent()
+    reference_budget: Spent = Spent()
     note: str | None = None  # why values are null, or what to know; left out when there is nothing to say
 
     @model_serializer(mode="wrap")
@@ -160,7 +160,7 @@ class ViewEntry(Model):
         return data
 
 
-class Views(Model):
+class Views(Part):
     """Method label -> entry, for every method but the reference."""
 
     as_run: dict[str, ViewEntry] = {}
@@ -170,7 +170,7 @@ class Views(Model):
     paper: dict[str, ViewEntry] = {}
 
 
-class Summary(Model):
+class Summary(Part):
     """The whole file."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.store import write_atomic
-from reports import names
+from harness.run.blobs import Blobs
+from reports import formatting
 from reports.schema import Summary
 
 
@@ -46,10 +46,13 @@ SUMMARY_COLUMNS = SummaryRow(
 """Headings of ``summary_rows``."""
 
 
-def write_summary(summary: Summary, path: Path) -> None:
+SUMMARY = "summary.json"
+
+
+def write_summary(summary: Summary, into: Blobs) -> None:
     """Write ``summary.json`` whole or not at all; numbers that are not finite are null."""
     data = summary.model_dump(mode="json", by_alias=True)
-    write_atomic(path, (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    into.put(SUMMARY, (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_summary(path: Path) -> Summary:
@@ -66,8 +69,8 @@ def read_summary(path: Path) -> Summary:
 
 def summary_rows(summary: Summary) -> list[SummaryRow]:
     """Rows of the summary table, one per method in plan order; the cost ratio is the ``as_run`` view's."""
-    image = names.short_names([row.best_pair[0] for row in summary.methods.values() if row.best_pair])
-    text = names.short_names([row.best_pair[1] for row in summary.methods.values() if row.best_pair])
+    image = formatting.short_names([row.best_pair[0] for row in summary.methods.values() if row.best_pair])
+    text = formatting.short_names([row.best_pair[1] for row in summary.methods.values() if row.best_pair])
     rows = []
     for label, row in summary.methods.items():
         planned = row.status.done + row.status.failed + row.status.diverged + row.status.missing
@@ -77,15 +80,15 @@ def summary_rows(summary: Summary) -> list[SummaryRow]:
                 f"{label} (reference)" if ours else label,
                 row.kind,
                 f"{row.status.done}/{planned}",
-                names.with_interval(row.spearman.value, row.spearman.ci95),
-                names.with_interval(row.regret.value, row.regret.ci95),
+                formatting.with_interval(row.spearman.value, row.spearman.ci95),
+                formatting.with_interval(row.regret.value, row.regret.ci95),
                 f"{image[row.best_pair[0]]} + {text[row.best_pair[1]]}" if row.best_pair else "–",
-                names.number(row.best_pair_score),
-                names.flops(row.flops.total),
-                f"{names.times(row.cost_ratio.flops)} / {names.times(row.cost_ratio.wall)}",
-                names.count(row.batch_size),
-                names.count(row.updates_per_pair),
-                names.seconds(row.wall_s),
+                formatting.number(row.best_pair_score),
+                formatting.flops(row.flops.total),
+                f"{formatting.times(row.cost_ratio.flops)} / {formatting.times(row.cost_ratio.wall)}",
+                formatting.count(row.batch_size),
+                formatting.count(row.updates_per_pair),
+                formatting.seconds(row.wall_s),
             )
         )
     return rows

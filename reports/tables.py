@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from harness.store import PHASES, write_atomic
-from reports import names
+from harness.contract.ledger import PHASES
+from harness.run.blobs import Blobs
+from reports import formatting
 from reports.added import added_entries, added_rows
 from reports.analysis import Analysis
 from reports.compare import compare, seed_mean
@@ -16,7 +16,7 @@ from reports.constraints import levels, pareto
 from reports.costs import held
 from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
 from reports.ranking import pick, places
-from reports.schema import Budget, Views
+from reports.schema import Spent, Views
 from reports.summary import SUMMARY_COLUMNS, summary_rows
 from reports.text import budget_text, pair_name
 
@@ -159,7 +159,7 @@ def added_frame(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
-def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
+def write_tables(analysis: Analysis, into: Blobs) -> list[str]:
     """Write every table as CSV; returns their paths."""
     frames = {
         "summary": summary_frame(analysis),
@@ -170,8 +170,8 @@ def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
     } | ({"frontier": frontier_frame(analysis)} if frontier_entries(analysis) else {})
     frames |= {"added": added_frame(analysis)} if added_entries(analysis) else {}
     for name, frame in frames.items():
-        write_atomic(folder / f"{name}.csv", frame.to_csv(index=False).encode())
-    return [folder / f"{name}.csv" for name in frames]
+        into.put(f"tables/{name}.csv", frame.to_csv(index=False).encode())
+    return [f"tables/{name}.csv" for name in frames]
 
 
 def summary_table(analysis: Analysis) -> TextTable:
@@ -184,26 +184,27 @@ def rank_table(analysis: Analysis) -> TextTable:
     rows = []
     for label, result in analysis.methods.items():
         c = result.comparison
-        ndcg_chance, topk_chance = names.number(c.ndcg.chance), names.number(c.topk.chance)
-        seeds = ", ".join(names.number(value, 2) for value in c.spearman.per_seed)
+        ndcg_chance, topk_chance = formatting.number(c.ndcg.chance), formatting.number(c.topk.chance)
+        seeds = ", ".join(formatting.number(value, 2) for value in c.spearman.per_seed)
         rows.append(
             [
                 label + (" (leave one seed out)" if label == analysis.summary.reference else ""),
-                names.with_interval(c.spearman.value, c.spearman.ci95),
+                formatting.with_interval(c.spearman.value, c.spearman.ci95),
                 seeds or "–",
-                names.number(c.p_value, 4),
-                names.with_interval(c.kendall.value, c.kendall.ci95),
-                f"{names.with_interval(c.ndcg.value, c.ndcg.ci95)} (chance {ndcg_chance}, k={c.ndcg_k})",
-                f"{names.with_interval(c.topk.value, c.topk.ci95)} (chance {topk_chance}, k={c.top_k})",
-                f"{names.with_interval(c.regret.value, c.regret.ci95)} (chance {names.number(c.regret.chance)})",
-                f"{names.number(c.hit.value, 2)} (chance {names.number(c.hit.chance, 2)})",
+                formatting.number(c.p_value, 4),
+                formatting.with_interval(c.kendall.value, c.kendall.ci95),
+                f"{formatting.with_interval(c.ndcg.value, c.ndcg.ci95)} (chance {ndcg_chance}, k={c.ndcg_k})",
+                f"{formatting.with_interval(c.topk.value, c.topk.ci95)} (chance {topk_chance}, k={c.top_k})",
+                f"{formatting.with_interval(c.regret.value, c.regret.ci95)} "
+                f"(chance {formatting.number(c.regret.chance)})",
+                f"{formatting.number(c.hit.value, 2)} (chance {formatting.number(c.hit.chance, 2)})",
             ]
         )
     if analysis.truth is not None and np.isfinite(analysis.truth.mean).any():
         # No method can be this row: it ranks by the reference's own mean test scores.
         mean = np.tile(analysis.truth.mean, (len(analysis.truth.scores), 1))
         best = compare(analysis.truth, mean, np.isfinite(mean), intervals=False)
-        found = [names.number(e.value) for e in (best.spearman, best.ndcg, best.topk, best.regret, best.hit)]
+        found = [formatting.number(e.value) for e in (best.spearman, best.ndcg, best.topk, best.regret, best.hit)]
         rho, ndcg, top, lost, hit = found
         rows.append(["oracle (sees the test scores)", rho, "–", "–", "–", f"{ndcg} (k={best.ndcg_k})", top, lost, hit])
     columns = ["method", "Spearman (chance 0)", "per seed", "p (permutation)", "Kendall tau-b (chance 0)", "NDCG@k"]
@@ -216,12 +217,12 @@ def view_table(analysis: Analysis, view: str) -> TextTable:
     reference = analysis.summary.reference or "reference"
     matched = view in analysis.cut_reference
     for label, entry in getattr(analysis.summary.views, view).items():
-        row = [label, names.times(entry.cost_ratio.flops), names.times(entry.cost_ratio.wall)]
-        row += [names.number(entry.spearman), names.number(entry.regret)]
+        row = [label, formatting.times(entry.cost_ratio.flops), formatting.times(entry.cost_ratio.wall)]
+        row += [formatting.number(entry.spearman), formatting.number(entry.regret)]
         if matched:
             cut = analysis.cut_reference[view][label]
-            row += [names.number(cut.spearman), names.number(cut.regret)]
-        empty = Budget()
+            row += [formatting.number(cut.spearman), formatting.number(cut.regret)]
+        empty = Spent()
         row += [budget_text(entry.budget) if entry.budget != empty else "–"]
         row += [budget_text(entry.reference_budget) if entry.reference_budget != empty else "–", entry.note or ""]
         rows.append(row)
@@ -236,8 +237,12 @@ def cost_table(analysis: Analysis) -> TextTable:
     phases = [p for p in PHASES if any(getattr(r.summary.flops, p) for r in analysis.methods.values())]
     shared = ["encode", "runner_eval"]
     rows = [
-        [label, *(names.flops(getattr(r.summary.flops, p)) for p in ("total", *phases, *shared))]
-        + [names.seconds(r.summary.wall_s), names.seconds(r.summary.device_s), names.count(r.summary.trained_params)]
+        [label, *(formatting.flops(getattr(r.summary.flops, p)) for p in ("total", *phases, *shared))]
+        + [
+            formatting.seconds(r.summary.wall_s),
+            formatting.seconds(r.summary.device_s),
+            formatting.count(r.summary.trained_params),
+        ]
         for label, r in analysis.methods.items()
     ]
     headings = ["method", "total", *phases, "encode (shared)", "runner's evaluation (shared)", "wall", "device"]
@@ -253,10 +258,10 @@ def frontier_table(analysis: Analysis) -> TextTable | None:
     rows = [
         [
             e.label + (" (reference)" if e.reference else ""),
-            names.flops(e.flops),
-            names.seconds(e.seconds),
-            names.number(e.spearman),
-            names.number(e.regret),
+            formatting.flops(e.flops),
+            formatting.seconds(e.seconds),
+            formatting.number(e.spearman),
+            formatting.number(e.regret),
             *("yes" if e.label in labels else "dominated" for labels in kept.values()),
         ]
         for e in sorted(entries, key=lambda e: e.flops)
@@ -279,8 +284,8 @@ def top_table(analysis: Analysis, most: int = 10) -> TextTable | None:
     for place, n in enumerate(order, start=1):
         pair = analysis.manifest.pairs[n]
         mark = "–" if analysis.ties is None else "yes" if pair in tied else "no"
-        ranks = [names.count(place_of[n]) for place_of in theirs]
-        rows.append([str(place), pair_name(pair), names.number(sign * mean[n]), mark, *ranks])
+        ranks = [formatting.count(place_of[n]) for place_of in theirs]
+        rows.append([str(place), pair_name(pair), formatting.number(sign * mean[n]), mark, *ranks])
     metric = f"test {analysis.summary.selection.metric}"
     return TextTable(
         ["place", "pair", metric, "indistinguishable from the best", *(f"place by {label}" for label, _ in others)],
@@ -299,10 +304,10 @@ def level_table(analysis: Analysis) -> TextTable | None:
         best = pick(truth)
         if best is None:
             continue
-        row = [name, f"{pair_name(analysis.manifest.pairs[best])}: {names.number(sign * mean[best])}"]
+        row = [name, f"{pair_name(analysis.manifest.pairs[best])}: {formatting.number(sign * mean[best])}"]
         for result in analysis.methods.values():
             chosen = pick(seed_mean(result.data.ranking), np.isfinite(truth))
-            row.append("–" if chosen is None else names.number(sign * mean[chosen]))
+            row.append("–" if chosen is None else formatting.number(sign * mean[chosen]))
         rows.append(row)
     if len(rows) < 2:
         return None
@@ -325,12 +330,12 @@ def pareto_table(analysis: Analysis) -> TextTable | None:
     kind, points = found
     sign = 1.0 if analysis.truth.higher_is_better else -1.0
     shown = {
-        "encode FLOPs": names.flops,
+        "encode FLOPs": formatting.flops,
         "parameters": lambda value: f"{value / 1e6:,.1f} M",
         "encode latency": lambda value: f"{value:.3g} ms",
     }[kind]
     rows = [
-        [pair_name(analysis.manifest.pairs[n]), shown(cost), names.number(sign * analysis.truth.mean[n])]
+        [pair_name(analysis.manifest.pairs[n]), shown(cost), formatting.number(sign * analysis.truth.mean[n])]
         for n, cost in points
     ]
     metric = f"test {analysis.summary.selection.metric}"

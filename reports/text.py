@@ -2,9 +2,9 @@
 
 import math
 
-from reports import names
+from reports import formatting
 from reports.analysis import Analysis, MethodResult
-from reports.schema import Budget, Pair
+from reports.schema import Pair, Spent
 
 
 def pair_name(pair: Pair) -> str:
@@ -12,16 +12,16 @@ def pair_name(pair: Pair) -> str:
     return " + ".join(encoder.partition(":")[2] or encoder for encoder in pair)
 
 
-def budget_text(budget: Budget) -> str:
+def budget_text(budget: Spent) -> str:
     """A budget in few words: ``batch 128, 210 updates and 26,880 samples per pair, 1.2 TFLOP``."""
     parts = []
     if budget.batch_size is not None:
-        parts.append(f"batch {names.count(budget.batch_size)}")
+        parts.append(f"batch {formatting.count(budget.batch_size)}")
     if budget.updates_per_pair:
-        samples = names.count(budget.samples_per_pair)
-        parts.append(f"{names.count(budget.updates_per_pair)} updates and {samples} samples per pair")
+        samples = formatting.count(budget.samples_per_pair)
+        parts.append(f"{formatting.count(budget.updates_per_pair)} updates and {samples} samples per pair")
     if budget.flops is not None:
-        parts.append(names.flops(budget.flops))
+        parts.append(formatting.flops(budget.flops))
     return ", ".join(parts) or "–"
 
 
@@ -94,7 +94,7 @@ def _best_pair(analysis: Analysis) -> list[str]:
     seeds = len(analysis.summary.seeds)
     out = [
         f"By the reference ({reference.data.label}), the best of {analysis.summary.n_pairs} pairs is "
-        f"{pair_name(row.oracle_pair)}: {selection.metric} {names.number(row.oracle_score)} on test images "
+        f"{pair_name(row.oracle_pair)}: {selection.metric} {formatting.number(row.oracle_score)} on test images "
         f"({better} is better; mean over {seeds} seed{'s' if seeds > 1 else ''})."
     ]
     if analysis.ties is not None and len(analysis.ties) > 1:
@@ -115,7 +115,7 @@ def _cheapest(analysis: Analysis) -> list[str]:
     least, found, reference = good_enough(analysis), cheapest(analysis), analysis.reference
     if least is None or reference is None or len(analysis.methods) < 2:
         return []
-    standard = f"as well as the reference's own seeds rank each other (Spearman {names.number(least)} or more)"
+    standard = f"as well as the reference's own seeds rank each other (Spearman {formatting.number(least)} or more)"
     if found is None or found is reference:
         return [f"No cheaper method of this run ranks the pairs {standard}."]
     view = analysis.summary.views.as_run.get(found.data.label)
@@ -123,8 +123,8 @@ def _cheapest(analysis: Analysis) -> list[str]:
         return []
     return [
         f"The cheapest method here that ranks the pairs {standard} is {found.data.label} with "
-        f"{names.number(found.summary.spearman.value)}: {budget_text(view.budget)}, "
-        f"{names.times(view.cost_ratio.flops)} fewer FLOPs as run than {reference.data.label} "
+        f"{formatting.number(found.summary.spearman.value)}: {budget_text(view.budget)}, "
+        f"{formatting.times(view.cost_ratio.flops)} fewer FLOPs as run than {reference.data.label} "
         f"({budget_text(view.reference_budget)}).{_cut_too(analysis, found, least)}"
     ]
 
@@ -136,7 +136,7 @@ def _cut_too(analysis: Analysis, found: MethodResult, least: float) -> str:
     if cut is None or view is None or not cut.spearman >= least:  # NaN: not known
         return ""
     return (
-        f" So does the reference itself, simply stopped early: {names.number(cut.spearman)} at "
+        f" So does the reference itself, simply stopped early: {formatting.number(cut.spearman)} at "
         f"{budget_text(view.reference_budget)}."
     )
 
@@ -148,10 +148,10 @@ def _method(analysis: Analysis, result: MethodResult) -> list[str]:
     by = "its own score" if result.data.planned.kind == "score" else "its mean validation score"
     out = [f"{_verdict(analysis, result)} picks {pair_name(row.best_pair)} by {by}."]
     if row.regret.value is not None:
-        chance = names.number(result.comparison.regret.chance)
+        chance = formatting.number(result.comparison.regret.chance)
         own = analysis.reference.summary.regret.value
-        itself = "" if own is None else f", the reference's own single seeds lose {names.number(own)}"
-        lost = names.with_interval(row.regret.value, row.regret.ci95)
+        itself = "" if own is None else f", the reference's own single seeds lose {formatting.number(own)}"
+        lost = formatting.with_interval(row.regret.value, row.regret.ci95)
         out.append(
             f"Seed by seed its picks lose {lost} {analysis.summary.selection.metric} to the reference's best pair "
             f"(95 % interval in brackets; a random pick would lose {chance}{itself})."
@@ -159,31 +159,33 @@ def _method(analysis: Analysis, result: MethodResult) -> list[str]:
     if row.spearman.value is not None:
         ceiling = analysis.summary.noise_ceiling.spearman
         beside = (
-            f"the reference against itself: {names.number(ceiling)}"
+            f"the reference against itself: {formatting.number(ceiling)}"
             if ceiling is not None
             else "one seed, so no noise ceiling"
         )
-        spearman = names.with_interval(row.spearman.value, row.spearman.ci95)
+        spearman = formatting.with_interval(row.spearman.value, row.spearman.ci95)
         out.append(f"It ranks the pairs with Spearman {spearman} against the reference (chance 0; {beside}).")
     view = analysis.summary.views.as_run.get(label)
     if view is not None and view.cost_ratio.flops is not None:
         out.append(
-            f"As run, the reference costs {names.times(view.cost_ratio.flops)} the FLOPs and "
-            f"{names.times(view.cost_ratio.wall)} the device time of {label}: {budget_text(view.budget)} for {label} "
-            f"against {budget_text(view.reference_budget)} for {analysis.reference.data.label}."
+            f"As run, the reference costs {formatting.times(view.cost_ratio.flops)} the FLOPs and "
+            f"{formatting.times(view.cost_ratio.wall)} the device time of {label}: "
+            f"{budget_text(view.budget)} for {label} against "
+            f"{budget_text(view.reference_budget)} for {analysis.reference.data.label}."
         )
     updates = analysis.summary.views.matched_updates.get(label)
     if updates is not None and updates.cost_ratio.flops is not None:
         out.append(
-            f"At matched updates ({budget_text(updates.budget)}) the ratio is {names.times(updates.cost_ratio.flops)}."
+            f"At matched updates ({budget_text(updates.budget)}) the ratio is "
+            f"{formatting.times(updates.cost_ratio.flops)}."
         )
     cut = analysis.cut_reference.get("matched_flops", {}).get(label)
     flops = analysis.summary.views.matched_flops.get(label)
     if cut is not None and flops is not None and flops.cost_ratio.flops is not None:
         out.append(
             f"At matched FLOPs ({budget_text(flops.reference_budget)} for {analysis.reference.data.label}), simply "
-            f"stopping the reference early ranks with Spearman {names.number(cut.spearman)}, {label} with "
-            f"{names.number(flops.spearman)}."
+            f"stopping the reference early ranks with Spearman {formatting.number(cut.spearman)}, {label} with "
+            f"{formatting.number(flops.spearman)}."
         )
     return out
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from reports.bootstrap import bca_interval, percentile_interval
-from reports.compare import Truth, seed_mean
+from reports.compare import ReferenceScores, seed_mean
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class TwoWay:
     best: int | None = None
 
 
-def two_way(truth: Truth, image: Integer[np.ndarray, " pairs"], text: Integer[np.ndarray, " pairs"]) -> TwoWay:
+def two_way(
+    truth: ReferenceScores, image: Integer[np.ndarray, " pairs"], text: Integer[np.ndarray, " pairs"]
+) -> TwoWay:
     """Two-way analysis of the reference's test scores, full grid or not.
 
     With ``y`` the mean over S seeds and ``e`` the seed noise, sums of squares are corrected by their expected noise

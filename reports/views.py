@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.compare import Comparison, Truth
-from reports.costs import Cost, ratio
+from reports.compare import Comparison, ReferenceScores
+from reports.costs import MethodCost, ratio
 from reports.curves import Curve, Point, curves_of, mean_point, ranked
 from reports.rundata import MethodData, RunData
-from reports.schema import Budget, CostRatio, ViewEntry, Views
+from reports.schema import CostRatio, Spent, ViewEntry, Views
 
 PAPER_BATCH, PAPER_ROWS = 16_384, 558_128
 """Batch size and training rows of the published grid search."""
@@ -28,12 +28,12 @@ class Side:
     """A method, its cost as run and its comparison as run."""
 
     data: MethodData
-    cost: Cost
+    cost: MethodCost
     comparison: Comparison
 
 
 def views_of(
-    run: RunData, truth: Truth, reference: Side, methods: Mapping[str, Side]
+    run: RunData, truth: ReferenceScores, reference: Side, methods: Mapping[str, Side]
 ) -> tuple[Views, dict[str, dict[str, CutReference]]]:
     """All views of all methods but the reference.
 
@@ -69,13 +69,13 @@ def _as_run(side: Side, reference: Side) -> ViewEntry:
         cost_ratio=cost_ratio(side.cost, reference.cost),
         spearman=side.comparison.spearman.value,
         regret=side.comparison.regret.value,
-        budget=side.cost.budget if comparable or side.cost.wall_s is not None else Budget(),
+        budget=side.cost.budget if comparable or side.cost.wall_s is not None else Spent(),
         reference_budget=reference.cost.budget,
         note=note,
     )
 
 
-def cost_ratio(cost: Cost, reference: Cost) -> CostRatio:
+def cost_ratio(cost: MethodCost, reference: MethodCost) -> CostRatio:
     """Reference / method as run; null while either is incomplete."""
     if not (cost.complete and reference.complete):
         return CostRatio()
@@ -92,7 +92,7 @@ def _matched_batch(side: Side, reference: Side, as_run: ViewEntry) -> ViewEntry:
 
 
 def _at_same_updates(
-    curves: Mapping[int, Curve], ours: Mapping[int, Curve], cost: Cost, reference: Cost
+    curves: Mapping[int, Curve], ours: Mapping[int, Curve], cost: MethodCost, reference: MethodCost
 ) -> tuple[dict[int, Point], dict[int, Point]] | str:
     """The largest number of updates per pair that both reach; at equal batch sizes samples are equal too."""
     if not curves or not ours:
@@ -113,7 +113,7 @@ def _at_same_updates(
 
 
 def _at_same_flops(
-    curves: Mapping[int, Curve], ours: Mapping[int, Curve], cost: Cost, reference: Cost
+    curves: Mapping[int, Curve], ours: Mapping[int, Curve], cost: MethodCost, reference: MethodCost
 ) -> tuple[dict[int, Point], dict[int, Point]] | str:
     """Each side's best point within the smaller of both totals."""
     if not curves or not ours or not cost.flops.total or not reference.flops.total:
@@ -139,7 +139,7 @@ def best_under(points: Sequence[Point], limit: float) -> Point | None:
 
 
 def _matched(
-    run: RunData, truth: Truth, side: Side, reference: Side, ours: dict[int, Point], theirs: dict[int, Point]
+    run: RunData, truth: ReferenceScores, side: Side, reference: Side, ours: dict[int, Point], theirs: dict[int, Point]
 ) -> tuple[ViewEntry, CutReference]:
     found = ranked(truth, side.data, run, ours, own=False)
     cut = ranked(truth, reference.data, run, theirs, own=True)
@@ -154,8 +154,8 @@ def _matched(
     return entry, CutReference(cut.spearman.value, cut.regret.value)
 
 
-def _budget(point: Point, cost: Cost) -> Budget:
-    return Budget(
+def _budget(point: Point, cost: MethodCost) -> Spent:
+    return Spent(
         batch_size=cost.batch_size,
         updates_per_pair=point.updates,
         samples_per_pair=point.samples,
@@ -181,7 +181,7 @@ def grid_step_flops(source: int, target: int, batch: int, *, hidden_layers: int 
     return float(sum(layers) + 4 * batch * batch * target)
 
 
-def paper(run: RunData, cost: Cost, reference: Cost) -> ViewEntry:
+def paper(run: RunData, cost: MethodCost, reference: MethodCost) -> ViewEntry:
     """The published setting, counted and not run: a grid at B = 16,384 on 558,128 rows against the method.
 
     The grid: every pair trained for the reference's epochs as run, ``floor(558128 / 16384)`` = 34 steps an epoch,
@@ -196,6 +196,8 @@ def paper(run: RunData, cost: Cost, reference: Cost) -> ViewEntry:
         return ViewEntry(note="counted, not run: one side has no counted training steps of a single batch size")
     if min(images // own, images // theirs) == 0:
         return ViewEntry(note="counted, not run: the run's training rows are unknown or fewer than a batch")
+    if manifest.connector.get("kind") not in ("linear", "mlp"):
+        return ViewEntry(note="counted, not run: the papers' connectors are linear or MLPs")
     dims = {encoder.id: encoder.dim for encoder in (*manifest.image_encoders, *manifest.text_encoders)}
     backwards = manifest.connector.get("direction") == "image_to_text"
     epochs = (reference.updates_per_pair or 0.0) / (images // theirs)
@@ -216,10 +218,10 @@ def paper(run: RunData, cost: Cost, reference: Cost) -> ViewEntry:
     updates = scale * (cost.updates_per_pair or 0.0)
     return ViewEntry(
         cost_ratio=CostRatio(flops=ratio(grid, scale * cost.training_flops)),
-        budget=Budget(
+        budget=Spent(
             batch_size=own, updates_per_pair=updates, samples_per_pair=updates * own, flops=scale * cost.training_flops
         ),
-        reference_budget=Budget(
+        reference_budget=Spent(
             batch_size=PAPER_BATCH,
             updates_per_pair=epochs * steps,
             samples_per_pair=epochs * steps * PAPER_BATCH,

@@ -12,16 +12,20 @@ import pytest
 from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
+    from harness.run.store import RunStore
+    from harness.sweep.plan import Plan
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 CHECKED = [
-    "harness.collapse",
+    "harness.contract.connector",
+    "harness.contract.fit",
+    "harness.contract.metric",
+    "harness.contract.objective",
+    "harness.contract.problem",
+    "harness.contract.split",
     "harness.connectors",
-    "harness.losses",
-    "harness.metrics",
-    "harness.method",
+    "harness.objectives",
     "harness.training",
     "harness.tasks",
     "harness.data",
@@ -69,24 +73,33 @@ class Project:
 
     def plan(self, name: str = "world.yaml", *overrides: str) -> "Plan":
         """The plan of a sweep file, with ``a.b=c`` overrides."""
-        from harness.config import load_sweep
-        from harness.plan import make_plan
-        from harness.workspace import Workspace
+        from harness.sweep.loading import load_sweep
+        from harness.sweep.plan import make_plan
+        from harness.sweep.resolve import ResolvedSweep
 
-        return make_plan(Workspace(load_sweep(self.folder / name, overrides=overrides)))
+        return make_plan(ResolvedSweep(load_sweep(self.folder / name, overrides=overrides)))
 
-    def run(self, name: str = "world.yaml", *overrides: str) -> "Plan":
+    def store(self, plan: "Plan") -> "RunStore":
+        """Where the run of a plan lies."""
+        from harness.run.store import RunStore
+
+        return RunStore(str(plan.sweep.storage_path / plan.sweep.name))
+
+    def run(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
         """Embed and run what a sweep lacks, one cell after another in this process; no report."""
-        from harness.cells import run_cell
-        from harness.plan import make_manifest
+        from harness.run.cell import run_cell
+        from harness.run.manifest import make_manifest
+        from harness.run.stopping import missing
+        from harness.sweep.estimates import check
 
         plan = self.plan(name, *overrides)
-        plan.check()
-        plan.workspace.extract_missing()
-        plan.store.write_manifest(make_manifest(plan))
-        for cell in plan.missing():
-            run_cell(plan, cell)
-        return plan
+        store = self.store(plan)
+        check(plan)
+        plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
+        store.write_manifest(make_manifest(plan))
+        for cell in missing(plan, store):
+            run_cell(plan, store, cell)
+        return plan, store
 
 
 def invoke(folder: Path, *args: str) -> tuple[int, str, str]:
@@ -162,7 +175,7 @@ def finished(finished_world: Path) -> Project:
 @pytest.fixture
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports of commands run in this process hold no plots, which take most of their time."""
-    monkeypatch.setattr("reports.build.write_plots", lambda analysis, folder: {})
+    monkeypatch.setattr("reports.build.write_plots", lambda analysis, into: {})
 
 
 @pytest.fixture

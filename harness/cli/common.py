@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from harness.contract.registry import near
 from harness.errors import HarnessError
-from harness.registry import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.config import Sweep
-    from harness.store import RunStore
+    from harness.run.store import RunStore
+    from harness.sweep.config import Sweep
 
 INTERRUPTED = 130
 
@@ -50,7 +50,7 @@ def open_sweep(path: Path, sets: Sequence[str] | None, seeds: str | None, storag
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from harness.config import load_sweep
+    from harness.sweep.loading import load_sweep
 
     overrides = list(sets or [])
     if seeds is not None:
@@ -61,17 +61,24 @@ def open_sweep(path: Path, sets: Sequence[str] | None, seeds: str | None, storag
     return load_sweep(path, overrides=overrides)
 
 
+def store_of(config: Sweep) -> RunStore:
+    """Where a sweep's run lies."""
+    from harness.run.store import RunStore
+
+    return RunStore(str(config.storage_path / config.name))
+
+
 def open_run(run: str) -> RunStore:
     """A run by folder or by name below ``runs/``.
 
     Raises:
         HarnessError: No run there.
     """
-    from harness.store import RunStore
+    from harness.run.store import RunStore
 
     for folder in (Path(run).expanduser(), Path("runs") / run):
         if (folder / "manifest.json").is_file():
-            return RunStore(folder)
+            return RunStore(str(folder))
     names = [path.parent.name for path in Path("runs").glob("*/manifest.json")]
     hint = near(run, names) if names else "run harness sweep SWEEP first"
     raise HarnessError(f"no run {run!r}: neither a folder with a manifest.json nor a name below runs/", fix=hint)

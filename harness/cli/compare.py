@@ -54,6 +54,8 @@ def compare(
                     markup=False,
                 )
     if out is not None:
-        paths = write_across(analyses, out)
+        from harness.run.blobs import FolderBlobs
+
+        paths = write_across(analyses, FolderBlobs(out))
         if not as_json:
-            stdout.print(f"written: {', '.join(str(path) for path in paths)}", soft_wrap=True, markup=False)
+            stdout.print(f"written: {', '.join(paths)}", soft_wrap=True, markup=False)

@@ -9,26 +9,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness.cli.common import Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
 
 if TYPE_CHECKING:
-    from harness.workspace import BankRequest, Workspace
+    from harness.data.request import BankRequest
+    from harness.sweep.resolve import ResolvedSweep
 
 
 def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> None:
     """Extract every bank of a sweep that is not there yet. Interrupted, it goes on where it stopped."""
     config = open_sweep(sweep_file, set_, None, storage)
-    from harness.workspace import Workspace
+    from harness.sweep.resolve import ResolvedSweep
 
-    workspace = Workspace(config)
-    workspace.check()
+    resolved = ResolvedSweep(config)
+    resolved.check()
     with interruptible():
-        made = extract_with_bars(workspace)
-    for request in workspace.banks.values():
+        made = extract_with_bars(resolved)
+    for request in resolved.banks.values():
         note = "extracted" if request in made else "was there"
         stdout.print(
             f"{note}  {request.info.modality:5}  {request.spec.id}  {request.path}", soft_wrap=True, markup=False
         )
 
 
-def extract_with_bars(workspace: Workspace) -> list[BankRequest]:
+def extract_with_bars(resolved: ResolvedSweep) -> list[BankRequest]:
     """Extract what is missing with a progress bar per bank."""
     columns = (
         TextColumn("{task.description}"),
@@ -46,4 +47,4 @@ def extract_with_bars(workspace: Workspace) -> list[BankRequest]:
                 bars[key] = progress.add_task(f"embed {request.spec.id}", total=total)
             progress.update(bars[key], completed=done, total=total)  # type: ignore[arg-type]
 
-        return workspace.extract_missing(show)
+        return resolved.extraction.missing(list(resolved.banks.values()), show)

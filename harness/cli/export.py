@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.common import RunFolder, open_run, stdout
+from harness.contract.pairs import Pair
 from harness.errors import HarnessError
+from harness.run.store import RunStore
 
 
 def export(
@@ -24,7 +26,14 @@ def export(
     # The shell hands over `--pair IMAGE TEXT` as an option with one value and one more argument.
     if (pair == "best") != (text is None):
         raise HarnessError("--pair takes an image encoder and a text encoder, or best", fix="--pair IMAGE TEXT")
-    from harness.export import export_connector
+    from harness.export.folder import export_connector
 
-    folder = export_connector(store, method, (pair, text) if text else None, out, seed=seed)
+    chosen = (pair, text) if text else _picked(store, method)
+    folder = export_connector(store, method, chosen, out, seed=seed)
     stdout.print(f"wrote {folder}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _picked(store: RunStore, method: str) -> Pair:
+    from reports.picks import picked_pair
+
+    return picked_pair(store, method)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.store import CellRecord, PlannedCell
+    from harness.run.records import CellRecord
+    from harness.sweep.planned import PlannedCell
 
 PLAIN_EVERY_S = 10.0
 """Seconds between lines where the output is not a terminal."""

@@ -52,8 +52,9 @@ def ls(
     stdout.print(table)
 
 
-def _first_line(obj: object) -> str:
-    return (getattr(obj, "__doc__", None) or "").strip().partition("\n")[0]
+def first_line(obj: object) -> str:
+    """The first line of what a class says of itself."""
+    return (obj.__doc__ or "").strip().partition("\n")[0]
 
 
 def _encoders() -> list[dict[str, Any]]:
@@ -71,23 +72,24 @@ def _encoders() -> list[dict[str, Any]]:
 def _datasets() -> list[dict[str, Any]]:
     from harness.data.base import DATASETS
 
-    return [{"name": name, "about": _first_line(DATASETS.get(name))} for name in DATASETS.names()]
+    return [{"name": name, "about": first_line(DATASETS.get(name))} for name in DATASETS.names()]
 
 
 def _methods() -> list[dict[str, Any]]:
-    from harness.method import METHODS
+    from harness.contract.method import METHODS
 
     rows = []
     for name in METHODS.names():
         cls = METHODS.get(name)
-        rows.append({"name": name, "kind": cls.kind, "version": cls.version, "about": _first_line(cls)})
+        rows.append({"name": name, "kind": cls.kind, "version": cls.version, "about": first_line(cls)})
     return rows
 
 
 def _tasks() -> list[dict[str, Any]]:
-    from harness.metrics import METRICS
+    from harness.tasks.base import TASKS
 
-    return [{"name": kind, "metrics": ", ".join(metrics)} for kind, metrics in METRICS.items()]
+    found = {name: TASKS.get(name) for name in TASKS.names()}
+    return [{"name": n, "metrics": ", ".join(task.metrics), "about": first_line(task)} for n, task in found.items()]
 
 
 def _sweeps() -> list[dict[str, Any]]:
@@ -102,11 +104,11 @@ def _sweeps() -> list[dict[str, Any]]:
 
 def _runs(storage: Path) -> list[dict[str, Any]]:
     from harness.errors import HarnessError
-    from harness.store import RunStore
+    from harness.run.store import RunStore
 
     rows = []
     for path in sorted(storage.glob("*/manifest.json")):
-        store = RunStore(path.parent)
+        store = RunStore(str(path.parent))
         try:
             manifest = store.manifest()
         except HarnessError as error:

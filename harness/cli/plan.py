@@ -7,7 +7,7 @@ import json
 
 from rich.table import Table
 
-from harness.cli.common import Json, Seeds, Set, Storage, SweepFile, open_sweep, short, stderr, stdout
+from harness.cli.common import Json, Seeds, Set, Storage, SweepFile, open_sweep, short, stderr, stdout, store_of
 
 
 def plan(
@@ -15,24 +15,30 @@ def plan(
 ) -> None:
     """Print cells to do, cells done, and each method's FLOPs by phase (per seed, closed form). Downloads nothing."""
     config = open_sweep(sweep_file, set_, seeds, storage)
-    from harness.paper import workspace_or_paper
-    from harness.plan import estimates, make_plan
+    from harness.sweep.estimates import estimates
+    from harness.sweep.plan import make_plan
+    from harness.sweep.without_data import resolve_or_stand_in
 
-    workspace, missing_data = workspace_or_paper(config)
+    resolved, missing_data = resolve_or_stand_in(config)
     if missing_data:
-        stderr.print(f"planned on paper, from what the sweep file states: {missing_data}", markup=False, soft_wrap=True)
-    planned = make_plan(workspace)
-    planned.check_constraints(on_paper=missing_data is not None)
+        note = f"planned without data, from what the sweep file states: {missing_data}"
+        stderr.print(note, markup=False, soft_wrap=True)
+    planned = make_plan(resolved)
+    planned.check_constraints(without_data=missing_data is not None)
     counted = estimates(planned)
-    missing = [request.spec.id for request in planned.workspace.banks.values() if not request.done]
+    finished = store_of(config).finished(planned.by_key)
+    cells = {label: [cell for cell in planned.cells if cell.label == label] for label in counted}
+    done = {label: sum(cell.key in finished for cell in own) for label, own in cells.items()}
+    missing = [request.spec.id for request in resolved.banks.values() if not request.done]
     if as_json:
-        methods = {label: dataclasses.asdict(estimate) for label, estimate in counted.items()}
+        methods = {
+            label: {"cells": len(cells[label]), "done": done[label], **dataclasses.asdict(estimate)}
+            for label, estimate in counted.items()
+        }
         stdout.print_json(json.dumps({"methods": methods}))
         return
     phases = sorted({phase for e in counted.values() for phase in e.flops or {} if phase != "total"})
-    table = Table(
-        title=f"{config.name}: {len(planned.workspace.pairs)} pairs, seeds {config.seeds}", title_justify="left"
-    )
+    table = Table(title=f"{config.name}: {len(resolved.pairs)} pairs, seeds {config.seeds}", title_justify="left")
     published = config.flop_convention == "published"
     beside = ("total as we count",) if published else ()
     headers = (
@@ -52,7 +58,8 @@ def plan(
         costs = [short(e.flops.get(phase, 0.0)) if e.flops else "-" for phase in (*phases, "total")]
         costs += [short(e.flops_ours["total"]) if e.flops_ours else "-"] if published else []
         updates = "-" if e.updates_per_pair is None else f"{e.updates_per_pair:.0f}"
-        table.add_row(label, str(e.cells), str(e.done), str(e.cells - e.done), updates, short(e.trained_params), *costs)
+        counts = len(cells[label]), done[label], len(cells[label]) - done[label]
+        table.add_row(label, *map(str, counts), updates, short(e.trained_params), *costs)
     stdout.print(table)
     if missing:
         stdout.print(f"banks to extract first: {', '.join(dict.fromkeys(missing))}", soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.cli.common import RunFolder, open_run, stdout
 
 if TYPE_CHECKING:
-    from reports.build import ReportPaths
+    from reports.build import Report
 
 
 def report(run: RunFolder) -> None:
@@ -19,23 +19,23 @@ def report(run: RunFolder) -> None:
     store = open_run(run)
     from reports.build import build_report
 
-    print_summary(build_report(store.path))
+    print_summary(build_report(store))
 
 
-def print_summary(paths: ReportPaths) -> None:
+def print_summary(made: Report) -> None:
     """The summary table, the answer in words, and where the report lies."""
     from reports.summary import SUMMARY_COLUMNS, summary_rows
 
-    table = Table(title=paths.result.run, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=made.summary.run, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in SUMMARY_COLUMNS:
         left = name in ("method", "kind") or "best pair" in name
         table.add_column(narrow(name), justify="left" if left else "right", no_wrap=True)
-    for row in summary_rows(paths.result):
+    for row in summary_rows(made.summary):
         table.add_row(*map(narrow, row))
     stdout.print(table)
-    for sentence in paths.answer:
+    for sentence in made.answer:
         stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    stdout.print(f"report: {paths.index}", soft_wrap=True, markup=False, highlight=False)
+    stdout.print(f"report: {made.where}/index.html", soft_wrap=True, markup=False, highlight=False)
 
 
 def narrow(text: str) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.cli.common import RunFolder, open_run, stdout
 
 if TYPE_CHECKING:
-    from harness.store import RunStore
+    from harness.run.store import RunStore
 
 
 def status(

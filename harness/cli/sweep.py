@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.common import Seeds, Set, Storage, SweepFile, choose, interruptible, open_sweep, stderr, stdout
+from harness.cli.common import (
+    Seeds,
+    Set,
+    Storage,
+    SweepFile,
+    choose,
+    interruptible,
+    open_sweep,
+    stderr,
+    stdout,
+    store_of,
+)
 from harness.cli.embed import extract_with_bars
 from harness.cli.live import LiveLine
 from harness.cli.report import print_summary
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
-    from harness.store import CellRecord, Manifest
+    from harness.run.records import CellRecord, Manifest
 
 
 def sweep(
@@ -33,50 +43,50 @@ def sweep(
     start = time.monotonic()
     config = open_sweep(sweep_file, set_, seeds, storage)
     if smoke:
-        from harness.smoke import smoked
+        from harness.sweep.smoke import smoked
 
         config = smoked(config)
-    from harness.backends.base import BackendOptions, check_backend
-    from harness.plan import make_manifest, make_plan
-    from harness.rungs import settle
-    from harness.workspace import Workspace
+    from harness.run.backends.base import BackendOptions, backend_for
+    from harness.run.manifest import make_manifest
+    from harness.run.stopping import missing, record_skipped
+    from harness.sweep.estimates import check
+    from harness.sweep.plan import make_plan
+    from harness.sweep.resolve import ResolvedSweep
 
     chosen = choose(methods, list(config.methods), "method")
-    plan = make_plan(Workspace(config))
-    run_cells = check_backend(backend, plan, chosen)
-    plan.check()
-    before = _previous(plan)
+    plan, store = make_plan(ResolvedSweep(config)), store_of(config)
+    runner = backend_for(backend, plan, chosen)
+    check(plan)
+    before = store.manifest() if store.planned() else None
     with interruptible():
-        extract_with_bars(plan.workspace)
+        extract_with_bars(plan.resolved)
     manifest = make_manifest(plan)
     spent = before.elapsed_s or 0.0 if before else 0.0
-    plan.store.write_manifest(manifest.model_copy(update={"elapsed_s": spent}))
+    store.write_manifest(manifest.model_copy(update={"elapsed_s": spent}))
     _warn_of_changed_sources(before, manifest)
 
-    settle(plan)
-    missing = plan.missing()
-    todo = [cell for cell in missing if cell.label in chosen]
-    finished = plan.store.finished(cell.key for cell in plan.cells)
-    done_before = len(finished - {cell.key for cell in missing})
+    record_skipped(plan, store)
+    lacking = missing(plan, store)
+    todo = [cell for cell in lacking if cell.label in chosen]
+    done_before = len(store.finished(plan.by_key) - {cell.key for cell in lacking})
     bad: list[CellRecord] = []
     for cell in todo:
-        plan.store.drop_cell(cell.key)  # what a failed attempt left must not be taken for the new one's
+        store.drop_cell(cell.key)  # what a failed attempt left must not be taken for the new one's
     if todo:
         higher = manifest.selection.higher_is_better
         try:
             with interruptible(), LiveLine(len(todo), done_before, higher, stderr) as line:
-                run_cells(plan, todo, line, BackendOptions(address=address))
+                runner.run(plan, store, todo, line, BackendOptions(address=address))
         finally:
             elapsed = spent + time.monotonic() - start
-            plan.store.write_manifest(manifest.model_copy(update={"elapsed_s": elapsed}))
+            store.write_manifest(manifest.model_copy(update={"elapsed_s": elapsed}))
         bad = line.bad
     else:
         stderr.print(f"nothing to run: {done_before} of {len(plan.cells)} cells are done")
 
     from reports.build import build_report
 
-    paths = build_report(plan.store.path)
-    print_summary(paths)
+    print_summary(build_report(store))
     for record in bad:
         pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
         line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"
@@ -85,17 +95,14 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _previous(plan: Plan) -> Manifest | None:
-    path = plan.store.path / "manifest.json"
-    return plan.store.manifest() if path.is_file() else None
-
-
 def _warn_of_changed_sources(before: Manifest | None, now: Manifest) -> None:
     for label, method in now.methods.items():
         old = before.methods.get(label) if before else None
-        if old and old.method == method.method and old.version == method.version and old.source != method.source:
+        if old and old.method == method.method and old.version == method.version and old.sources != method.sources:
+            both = old.sources.keys() | method.sources.keys()
+            changed = sorted(name for name in both if old.sources.get(name) != method.sources.get(name))
             stderr.print(
-                f"[yellow]warning:[/] the source of {method.method!r} changed and its version ({method.version}) did "
-                "not: cells made before the change are kept. Raise `version` to run them again.",
+                f"[yellow]warning:[/] the source of {method.method!r} changed ({', '.join(changed)}) and its version "
+                f"({method.version}) did not: cells made before are kept. Raise `version` to run them again.",
                 soft_wrap=True,
             )

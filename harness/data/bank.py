@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Float, Int64
 from pydantic import ValidationError
 
+from harness.contract.files import write_atomic
+from harness.contract.record import Latency, Record
 from harness.data.digests import digest_file, digest_json, stamp
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError
-from harness.store import Latency, Record, write_atomic
 
 BankDtype = Literal["float32", "float16"]
 EMBEDDINGS, META, VERIFIED = "embeddings.npy", "meta.json", "verified.json"

@@ -1,9 +1,8 @@
 """A dataset's own class-text embeddings, as a text-only dataset with one row per class."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL.Image import Image
 
 from harness.data.base import Dataset, Index
 from harness.data.digests import digest_json
@@ -11,7 +10,7 @@ from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError
 
 
-class ClassEmbeddings:
+class ClassEmbeddings(Dataset):
     """Lets zero-shot classes that somebody embedded already be imported to banks as captions are.
 
     Args:
@@ -41,14 +40,6 @@ class ClassEmbeddings:
         """Caption rows only: one per class."""
         return Index(0, np.arange(self._count), {})
 
-    def images(self, rows: Sequence[int]) -> Iterable[Image]:
-        """There are none."""
-        raise HarnessError(f"{self.name} holds class embeddings, no images")
-
-    def captions(self, rows: Sequence[int]) -> list[str]:
-        """There are none."""
-        raise HarnessError(f"{self.name} holds class embeddings, no strings")
-
     def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo] | None:
         """The dataset's own text encoders."""
         return self._dataset.own_encoders("text") if modality == "text" else {}
@@ -56,7 +47,3 @@ class ClassEmbeddings:
     def embeddings(self, encoder: str, modality: Modality, start: int, stop: int) -> np.ndarray:
         """Rows [start, stop) of the class embeddings."""
         return self._rows(encoder)[start:stop]
-
-    def class_embeddings(self, encoder: str) -> np.ndarray | None:
-        """They are this dataset's captions."""
-        return None

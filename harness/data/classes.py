@@ -1,15 +1,14 @@
 """Class names and prompt templates of zero-shot classification, and the prompts as a dataset of captions."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from PIL.Image import Image
 
-from harness.data.base import Index
+from harness.contract.registry import near
+from harness.data.base import Dataset, Index
 from harness.data.digests import digest_json
-from harness.encoders.base import EncoderInfo, Modality
+from harness.encoders.base import Modality
 from harness.errors import HarnessError
-from harness.registry import near
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CIFAR100 = """
@@ -99,7 +98,7 @@ def _known_templates(name: str) -> Sequence[Callable[[str], str]]:
     return open_clip.OPENAI_IMAGENET_TEMPLATES if name == "openai" else open_clip.SIMPLE_IMAGENET_TEMPLATES
 
 
-class ClassPrompts:
+class ClassPrompts(Dataset):
     """Prompts as a dataset of captions without images, so that they are extracted to banks as captions are.
 
     Caption rows are class-major: class 0 with every template, class 1 with every template, ... In the index,
@@ -125,22 +124,8 @@ class ClassPrompts:
         of_class = np.repeat(np.arange(self.n_classes), self.n_templates)
         return Index(0, of_class, {}, class_names=self._class_names)
 
-    def images(self, rows: Sequence[int]) -> Iterable[Image]:
-        """There are none."""
-        raise HarnessError(f"{self.name} holds prompts, no images")
-
-    def captions(self, rows: Sequence[int]) -> list[str]:
+    def samples(self, modality: Modality, rows: Sequence[int]) -> Iterable[str]:
         """Prompts of these rows, in order."""
+        if modality != "text":
+            raise HarnessError(f"{self.name} holds prompts, no {modality} samples")
         return [self._prompts[row] for row in rows]
-
-    def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo] | None:
-        """None: any text encoder."""
-        return None
-
-    def embeddings(self, encoder: str, modality: Modality, start: int, stop: int) -> np.ndarray:
-        """There are none."""
-        raise HarnessError(f"{self.name} brings no embeddings of its own (asked for {encoder!r})")
-
-    def class_embeddings(self, encoder: str) -> np.ndarray | None:
-        """None: the prompts are embedded as captions."""
-        return None

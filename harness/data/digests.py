@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.store import write_atomic
+from harness.contract.files import write_atomic
 
 _REMEMBER_ON_DISK = 64 * 2**20
 _known: dict[str, str] = {}

@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from harness.contract.files import write_atomic
+from harness.contract.record import Latency
+from harness.contract.registry import near
 from harness.data.bank import EMBEDDINGS, META, Bank, BankDtype, BankMeta, bank_identity, bank_path, open_bank
 from harness.data.base import Dataset
 from harness.encoders.base import EncoderInfo, EncoderSpec, Modality, scheme_of
 from harness.errors import HarnessError
-from harness.registry import near
-from harness.store import Latency, write_atomic
 
 Progress = Callable[[int, int], None]
 Rows = Callable[[int, int], np.ndarray]
@@ -95,8 +96,7 @@ def extract(
         HarnessError: No rows, an encoder that cannot be loaded, rows of a wrong shape, NaN or infinity in a row.
     """
     info = describe(dataset, spec, modality)
-    index = dataset.index()
-    count = index.n_images if modality == "image" else index.n_captions
+    count = dataset.index().count(modality)
     path = bank_path(storage, dataset.name, dataset.digest, info, dtype)
     if count == 0:
         raise HarnessError(f"{dataset.name} has no {'images' if modality == 'image' else 'captions'} to embed")
@@ -185,19 +185,17 @@ def _source(
         seconds.append((time.perf_counter() - began) / max(len(samples), 1))
         return rows
 
-    if info.modality == "text":
-        return lambda start, stop: timed(dataset.captions(range(start, stop))), flops
-    stream: dict[str, Any] = {"at": -1, "images": iter(())}
+    count = dataset.index().count(info.modality)
+    stream: dict[str, Any] = {"at": -1, "samples": iter(())}
 
-    def images(start: int, stop: int) -> np.ndarray:
+    def embed(start: int, stop: int) -> np.ndarray:
         # One stream over neighbouring batches, so that a dataset which reads ahead or in order can.
         if stream["at"] != start:
-            rows = dataset.index().n_images
-            stream["images"] = iter(dataset.images(range(start, rows)))
+            stream["samples"] = iter(dataset.samples(info.modality, range(start, count)))
         stream["at"] = stop
-        return timed(list(islice(stream["images"], stop - start)))
+        return timed(list(islice(stream["samples"], stop - start)))
 
-    return images, flops
+    return embed, flops
 
 
 def _checked(rows: np.ndarray, start: int, stop: int, info: EncoderInfo) -> np.ndarray:

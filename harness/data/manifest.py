@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from harness.contract.files import SweepPath
 from harness.data.base import SPLITS, Index
 from harness.data.pictures import PictureDataset, caption_rows, opener, refuse, rows_digest, some, unreadable
 from harness.data.splits import SplitConfig, named_splits, split_rows
 from harness.data.tables import column, read_table
 from harness.errors import HarnessError
-from harness.paths import SweepPath
 
 _SPLIT_NAMES = {
     **{name: 0 for name in ("train", "training", "restval")},

@@ -16,12 +16,12 @@ from PIL import Image as Pil
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict
 
+from harness.contract.registry import near
 from harness.data.base import Index
 from harness.data.digests import digest_json
 from harness.data.pictures import PictureDataset, caption_rows
 from harness.data.splits import SplitConfig, split_rows
 from harness.errors import HarnessError
-from harness.registry import near
 
 SIZE = 224
 

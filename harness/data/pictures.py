@@ -1,7 +1,7 @@
 """What datasets with real pictures and captions share: rows, lazy decoding, and what to do about unreadable files."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image as Pil
 from PIL.Image import Image
 
-from harness.data.base import Index
+from harness.data.base import Dataset, Index
 from harness.data.digests import digest_json
-from harness.encoders.base import EncoderInfo, Modality
+from harness.encoders.base import Modality
 from harness.errors import HarnessError
 
 _SHOWN = 5
@@ -67,7 +67,7 @@ def opener(source: Path | bytes) -> Callable[[], Image]:
     return lambda: Pil.open(source)
 
 
-class PictureDataset:
+class PictureDataset(Dataset):
     """Base of the kinds whose rows are pictures and captions, for any encoder.
 
     Args:
@@ -96,12 +96,15 @@ class PictureDataset:
         """The rows and splits."""
         return self._index
 
-    def images(self, rows: Sequence[int]) -> Iterable[Image]:
-        """PIL RGB images of these image rows, in order, decoded one by one.
+    def samples(self, modality: Modality, rows: Sequence[int]) -> Iterable[Image | str]:
+        """PIL RGB images of these image rows, decoded one by one, or captions of these caption rows, in order.
 
         Raises:
-            HarnessError: One cannot be read; all are then checked, so that the message names every such file once.
+            HarnessError: An image cannot be read; all are then checked, so that the message names every such file once.
         """
+        return self._images(rows) if modality == "image" else [self._captions[row] for row in rows]
+
+    def _images(self, rows: Sequence[int]) -> Iterator[Image]:
         for row in rows:
             try:
                 with self._openers[row]() as picture:
@@ -110,22 +113,6 @@ class PictureDataset:
                 bad = sorted({row, *unreadable(self._openers)})
                 raise refuse([self._image_names[r] for r in bad], len(self._openers), self.name) from error
             yield image
-
-    def captions(self, rows: Sequence[int]) -> list[str]:
-        """Captions of these caption rows, in order."""
-        return [self._captions[row] for row in rows]
-
-    def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo] | None:
-        """None: any encoder may embed these pictures and captions."""
-        return None
-
-    def embeddings(self, encoder: str, modality: Modality, start: int, stop: int) -> np.ndarray:
-        """This dataset brings no embeddings."""
-        raise HarnessError(f"{self.name} brings no embeddings of its own (asked for {encoder!r})")
-
-    def class_embeddings(self, encoder: str) -> np.ndarray | None:
-        """None: class names are embedded by an encoder."""
-        return None
 
 
 def caption_rows(captions: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:

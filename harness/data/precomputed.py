@@ -3,25 +3,24 @@
 Images are rows of the image files, captions rows of the text files. Nothing is read but headers until a bank is made.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from PIL.Image import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from harness.contract.files import SweepPath
+from harness.contract.registry import near
 from harness.data.arrays import StoredArray, check_kind, open_stored, open_vector
-from harness.data.base import Index
+from harness.data.base import Dataset, Index
 from harness.data.digests import digest_array, digest_json
 from harness.data.splits import SplitConfig, split_rows
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError, MissingData
-from harness.paths import SweepPath
-from harness.registry import near
 
 
-class Source(BaseModel):
+class EmbeddingFile(BaseModel):
     """One encoder's embeddings.
 
     Attributes:
@@ -43,11 +42,11 @@ class Source(BaseModel):
     seconds_per_sample: Annotated[float, Field(gt=0)] | None = None
 
 
-def _as_source(value: Any) -> Any:
-    return value if isinstance(value, dict | Source) else {"file": value}
+def _as_embedding_file(value: Any) -> Any:
+    return value if isinstance(value, dict | EmbeddingFile) else {"file": value}
 
 
-Sources = dict[str, Annotated[Source, BeforeValidator(_as_source)]]
+EmbeddingFiles = dict[str, Annotated[EmbeddingFile, BeforeValidator(_as_embedding_file)]]
 
 
 class PrecomputedConfig(BaseModel):
@@ -71,13 +70,13 @@ class PrecomputedConfig(BaseModel):
 
     kind: Literal["precomputed"] = "precomputed"
     name: str = "precomputed"
-    image: Sources = Field(min_length=1)
-    text: Sources = Field(min_length=1)
+    image: EmbeddingFiles = Field(min_length=1)
+    text: EmbeddingFiles = Field(min_length=1)
     rows: Annotated[int, Field(ge=1)] | None = None
     captions_per_image: Annotated[int, Field(ge=1)] | None = None
     image_index: SweepPath | None = None
     labels: SweepPath | None = None
-    class_text: Sources = {}
+    class_text: EmbeddingFiles = {}
     class_names: list[str] | None = None
     groups: SweepPath | None = None
     split: SplitConfig = SplitConfig()
@@ -94,7 +93,7 @@ class PrecomputedConfig(BaseModel):
         return self
 
 
-class PrecomputedDataset:
+class PrecomputedDataset(Dataset):
     """Embeddings that exist already: .npy, .pt or .safetensors files in row order.
 
     Raises:
@@ -137,7 +136,7 @@ class PrecomputedDataset:
         self._info = cache(self._describe)
 
     @classmethod
-    def on_paper(cls, config: PrecomputedConfig) -> "Mapping[str, Any] | None":
+    def sizes_without_files(cls, config: PrecomputedConfig) -> "Mapping[str, Any] | None":
         """Sizes where the files are not: the stated rows; None if none are stated."""
         if config.rows is None:
             return None
@@ -147,14 +146,6 @@ class PrecomputedDataset:
     def index(self) -> Index:
         """The rows and splits."""
         return self._index
-
-    def images(self, rows: Sequence[int]) -> Iterable[Image]:
-        """There are none."""
-        raise HarnessError(f"{self.name} holds embeddings, no images")
-
-    def captions(self, rows: Sequence[int]) -> list[str]:
-        """There are none."""
-        raise HarnessError(f"{self.name} holds embeddings, no captions")
 
     def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo]:
         """All encoders of this side. Hashes their files (once: the result is remembered)."""

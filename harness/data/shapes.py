@@ -1,13 +1,12 @@
 """Grids that exist only on paper: sizes for ``harness plan``, without any embedding."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from PIL.Image import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from harness.data.base import SPLITS, Index
+from harness.data.base import SPLITS, Dataset, Index
 from harness.data.digests import digest_json
 from harness.data.splits import SplitConfig, split_rows
 from harness.encoders.base import EncoderInfo, Modality
@@ -62,7 +61,7 @@ class ShapesConfig(BaseModel):
     split: SplitConfig = SplitConfig(train=1, validation=0, test=0)
 
 
-class ShapesDataset:
+class ShapesDataset(Dataset):
     """Row counts and dimensions only, for planning."""
 
     Config: ClassVar[type[ShapesConfig]] = ShapesConfig
@@ -81,14 +80,6 @@ class ShapesDataset:
         else:
             splits = split_rows(config.rows, config.split)
         return Index(len(rows), np.repeat(rows, config.captions_per_image), splits, labels)
-
-    def images(self, rows: Sequence[int]) -> Iterable[Image]:
-        """There are none."""
-        raise self._planning_only()
-
-    def captions(self, rows: Sequence[int]) -> list[str]:
-        """There are none."""
-        raise self._planning_only()
 
     def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo]:
         """The encoders of this side."""

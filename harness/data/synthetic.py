@@ -14,21 +14,19 @@ noisy variants of each other, as models trained from one another are.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
-from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.data.base import Index
+from harness.data.base import Dataset, Index
 from harness.data.digests import digest_json
 from harness.data.splits import SplitConfig, split_rows
 from harness.encoders.base import EncoderInfo, Modality
-from harness.errors import HarnessError
 
 _VERSION = 1
 _BLOCK = 1024  # rows drawn together; a change changes every embedding
@@ -140,7 +138,7 @@ class View:
         return self.gains**2 / (self.gains**2 + self.noise**2 + _ISOTROPIC**2)
 
 
-class SyntheticDataset:
+class SyntheticDataset(Dataset):
     """A synthetic world of chosen size with known truth.
 
     Every encoder has its own stream of random numbers, and any slice of rows is the same however it is asked for.
@@ -164,14 +162,6 @@ class SyntheticDataset:
     def index(self) -> Index:
         """The rows and splits."""
         return self._index
-
-    def images(self, rows: Sequence[int]) -> Iterable[Image]:
-        """There are none."""
-        raise HarnessError(f"{self.name} holds embeddings, no images")
-
-    def captions(self, rows: Sequence[int]) -> list[str]:
-        """There are none."""
-        raise HarnessError(f"{self.name} holds embeddings, no captions")
 
     def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo]:
         """The image encoders ``image00``, ... or the text encoders ``text00``, ..."""

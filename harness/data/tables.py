@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.contract.registry import near
 from harness.errors import HarnessError, MissingData
-from harness.registry import near
 
 Columns = dict[str, list[Any]]
 

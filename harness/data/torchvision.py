@@ -12,12 +12,12 @@ from PIL import Image as Pil
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.contract.files import SweepPath
 from harness.data.base import Index
 from harness.data.digests import digest_array, digest_json
 from harness.data.pictures import PictureDataset, caption_rows, opener, refuse, rows_digest
 from harness.data.splits import SplitConfig, split_rows
 from harness.errors import HarnessError, MissingData
-from harness.paths import SweepPath
 
 Name = Literal["CocoCaptions", "Flickr8k", "Flickr30k", "CIFAR10", "CIFAR100", "ImageNet", "ImageFolder"]
 _CAPTIONED = ("CocoCaptions", "Flickr8k", "Flickr30k")
@@ -129,7 +129,7 @@ class TorchvisionDataset(PictureDataset):
         )
 
     @classmethod
-    def on_paper(cls, config: TorchvisionConfig) -> dict[str, Any] | None:
+    def sizes_without_files(cls, config: TorchvisionConfig) -> dict[str, Any] | None:
         """The published sizes; None for a folder of one's own."""
         subset = config.subset or next(iter(_SUBSETS.get(config.name, ())), None)
         if config.name == "CocoCaptions" and config.annotations is not None:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from PIL.Image import Image
 
+from harness.contract.registry import Registry
 from harness.errors import HarnessError
-from harness.registry import Registry
 
 Modality = Literal["image", "text"]
 
@@ -74,6 +74,17 @@ class EncoderInfo:
     transform: str = ""
     flops_per_sample: float | None = None
     seconds_per_sample: float | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a sweep file may state of an encoder."""
+        return {
+            "dim": self.dim,
+            "params": self.params,
+            "license": self.license,
+            "flops_per_sample": self.flops_per_sample,
+            "seconds_per_sample": self.seconds_per_sample,
+        }
 
 
 @runtime_checkable

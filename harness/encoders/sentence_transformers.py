@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import CAPTION_TOKENS, folder_digest, only, options_of
-from harness.encoders.hub import Source, guarded, hub_source
+from harness.encoders.hub import WeightSource, guarded, hub_source
 from harness.encoders.modules import count_forward, parameters, seeded
 from harness.errors import HarnessError
 
@@ -100,7 +100,7 @@ class SentenceTransformersScheme:
             raise HarnessError(f"no such folder: {spec.name}", where=spec.id)
         return options_of(spec, revision="main", prompt="", max_tokens=0)
 
-    def _source(self, spec: EncoderSpec, options: dict[str, Any]) -> Source | None:
+    def _source(self, spec: EncoderSpec, options: dict[str, Any]) -> WeightSource | None:
         """Where the model is fetched from; None: it is a local folder."""
         if _local(spec) is not None:
             return None

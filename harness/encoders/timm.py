@@ -12,12 +12,12 @@ from timm.data.transforms_factory import create_transform
 from timm.models import PretrainedCfg
 from torch import nn
 
+from harness.contract.registry import near
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import file_digest, only, options_of
-from harness.encoders.hub import Source, guarded, hub_source, url_source
+from harness.encoders.hub import WeightSource, guarded, hub_source, url_source
 from harness.encoders.modules import TorchImageEncoder, first, parameters, seeded
 from harness.errors import HarnessError
-from harness.registry import near
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 FIX = "connect once, or give the option 'checkpoint' (a local file) or 'pretrained: false' (random weights)"
@@ -100,7 +100,7 @@ class TimmScheme:
         place = (cfg.hf_hub_id or cfg.url) if cfg else None
         return str(place or spec.name)
 
-    def _source(self, spec: EncoderSpec, options: dict[str, Any]) -> Source | None:
+    def _source(self, spec: EncoderSpec, options: dict[str, Any]) -> WeightSource | None:
         """Where the weights are fetched from; None: they are not fetched."""
         if not options["pretrained"] or options["checkpoint"] or spec.name.startswith("local-dir:"):
             return None

@@ -1,7 +1,9 @@
-"""What an evaluation is: it turns a connector into ranks of right answers, and ranks into numbers."""
+"""What a task is: settings in the sweep file, resolved against data, that turn a connector into numbers per query."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -9,48 +11,133 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from harness.connectors import Layers, connect
-from harness.method import Direction, Pair, Sizes
+from harness.contract.connector import Connector
+from harness.contract.metric import Metric, PerQuery
+from harness.contract.pairs import Direction, Pair
+from harness.contract.problem import ScoringCost
+from harness.contract.registry import Registry
+from harness.data.bank import Bank
+from harness.data.base import Dataset
+from harness.encoders.base import Modality
 
 CHUNK = 2048
 """Rows of a similarity matrix held at once."""
 
+OpenBank = Callable[[Dataset, Modality, str], Bank]
+"""(dataset, modality, encoder id) -> its bank."""
 
-@runtime_checkable
-class Task(Protocol):
-    """One evaluation over one split, bound to its banks."""
 
-    kind: ClassVar[str]
-    label: str
+@dataclass(frozen=True)
+class View:
+    """How an evaluation reads embeddings: one split, on one device.
 
-    def ranks(self, pair: Pair, layers: Layers, queries: Sequence[str]) -> Mapping[str, np.ndarray]:
-        """Query kind -> ``[queries]`` int32 rank of the right answer, for these query kinds."""
-        ...
+    Attributes:
+        split: ``validation`` or ``test``.
+        direction: Which side connectors map.
+        device: Where to compute.
+        open_bank: Opens a bank of the sweep.
+    """
 
-    def units(self) -> Mapping[str, np.ndarray]:
-        """Query kind -> ``[queries]`` int32 image that each query belongs to: what a bootstrap resamples."""
-        ...
+    split: str
+    direction: Direction
+    device: torch.device
+    open_bank: OpenBank
+    _read: dict[tuple[str, Modality, str], Tensor] = field(default_factory=dict, repr=False)
 
-    def random_ranks(self, rng: np.random.Generator, queries: Sequence[str]) -> Mapping[str, np.ndarray]:
-        """What ``ranks`` would give for random similarities."""
-        ...
+    def rows(
+        self, dataset: Dataset, modality: Modality, encoder: str, rows: Int[np.ndarray, " rows"]
+    ) -> Float[Tensor, "rows dim"]:
+        """L2-normalised embeddings of these rows, on the device. The last ones of each side are kept."""
+        key = (dataset.digest, modality, encoder)
+        if key not in self._read:
+            for old in [k for k in self._read if k[:2] == key[:2]]:
+                del self._read[old]
+            found = torch.from_numpy(self.open_bank(dataset, modality, encoder).take(rows))
+            self._read[key] = found.to(self.device)
+        return self._read[key]
 
-    def flops(self, sizes: Sizes, pair: Pair, queries: Sequence[str]) -> float:
-        """FLOPs of ``ranks`` for this pair and these query kinds."""
-        ...
+
+class Evaluation(ABC):
+    """A task of a sweep, resolved: it knows its data, and has read none of it.
+
+    Attributes:
+        label: Its name in the sweep file.
+        metrics: Its metrics, by name.
+        dataset: Whose images.
+    """
+
+    metrics: Mapping[str, Metric]
+
+    def __init__(self, label: str, dataset: Dataset) -> None:
+        self.label, self.dataset = label, dataset
+
+    def banks(self) -> list[tuple[Dataset, Modality]]:
+        """Whose rows must be embedded."""
+        return [(self.dataset, "image"), (self.dataset, "text")]
+
+    @abstractmethod
+    def measure(self, view: View, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
+        """What each query gives, for these metrics (all with queries of their own)."""
+
+    @abstractmethod
+    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " queries"]]:
+        """Query name -> ``[queries]`` unit that each query belongs to: what a bootstrap resamples."""
+
+    @abstractmethod
+    def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery:
+        """What ``measure`` would give for random answers."""
+
+    @abstractmethod
+    def chance(self, split: str) -> Mapping[str, float]:
+        """Metric -> its expected value for random answers; metrics for which it is not known are left out."""
+
+    @abstractmethod
+    def cost(self, split: str, metrics: Collection[str]) -> ScoringCost:
+        """What ``measure`` costs."""
+
+
+class Task(ABC):
+    """Base of tasks: frozen dataclasses whose fields are their settings in the sweep file."""
+
+    name: ClassVar[str]
+    """The registered name."""
+    metrics: ClassVar[Mapping[str, Metric]]
+    version: ClassVar[int] = 1
+    """Raised whenever the task's numbers change."""
+
+    @abstractmethod
+    def resolve(self, label: str, dataset: Dataset, text_encoders: Sequence[str], *, own_data: bool) -> Evaluation:
+        """The task on this data. Reads no embeddings.
+
+        Args:
+            label: Its name in the sweep file.
+            dataset: The task's own data or else the sweep's.
+            text_encoders: Ids of the sweep's text encoders.
+            own_data: Whether the task has data of its own.
+
+        Raises:
+            HarnessError: The data lacks what the task needs.
+        """
+
+
+TASKS: Registry[type[Task]] = Registry(
+    "task",
+    {"retrieval": "harness.tasks.retrieval:Retrieval", "zero_shot": "harness.tasks.zero_shot:ZeroShot"},
+    group="harness.tasks",
+)
 
 
 def both_sides(
-    layers: Layers,
+    connector: Connector,
     images: Float[Tensor, "images image_dim"],
     texts: Float[Tensor, "texts text_dim"],
     direction: Direction,
 ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "texts dim"]]:
     """Both sides in the common space, L2-normalised: the connector maps one of them."""
     if direction == "text_to_image":
-        texts = torch.cat([connect(layers, part) for part in texts.split(4 * CHUNK)])
+        texts = torch.cat([connector(part) for part in texts.split(4 * CHUNK)])
     else:
-        images = torch.cat([connect(layers, part) for part in images.split(4 * CHUNK)])
+        images = torch.cat([connector(part) for part in images.split(4 * CHUNK)])
     return functional.normalize(images, dim=-1), functional.normalize(texts, dim=-1)
 
 
@@ -59,9 +146,9 @@ def ranks_of_right(
     answers: Float[Tensor, "answers dim"],
     right: Int[Tensor, " queries"],
 ) -> Int[np.ndarray, " queries"]:
-    """Rank of the right answer of every query by inner product, ties at their middle place, rounded up.
+    """Rank of the right answer of every query by inner product, 1 for the best, without the whole matrix.
 
-    The same as ``harness.metrics.rank_of_right`` without holding the whole similarity matrix.
+    Ties count half of the tied distractors, rounded up, so that a constant score never looks like a hit.
     """
     ranks = []
     for part, own_column in zip(queries.split(CHUNK), right.split(CHUNK), strict=True):

@@ -1,79 +1,125 @@
 """Zero-shot classification: an image's class among the prompts' class vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch.nn import functional
 
-from harness.connectors import Layers
-from harness.data.bank import Bank
-from harness.flops import connector_forward
-from harness.method import Direction, Pair, Sizes
-from harness.tasks.base import both_sides, ranks_of_right
+from harness.contract.connector import Connector
+from harness.contract.metric import Metric, PerQuery
+from harness.contract.pairs import Pair
+from harness.contract.problem import ScoringCost
+from harness.data.base import Dataset
+from harness.data.class_embeddings import ClassEmbeddings
+from harness.data.classes import ClassPrompts, class_names
+from harness.encoders.base import Modality
+from harness.errors import HarnessError
+from harness.tasks.base import Evaluation, Task, View, both_sides, ranks_of_right
+from harness.tasks.recall import hits
+
+KS = {"top1": 1, "top5": 5}
 
 
-class ZeroShot:
+@dataclass(frozen=True, kw_only=True)
+class ZeroShot(Task):
     """Top-1 and top-5 accuracy with prompt templates averaged after normalisation (Radford et al. 2021).
+
+    Attributes:
+        classes: Names of the classes: a known list (``imagenet``, ``cifar10``, ``cifar100``), a list of names, or None
+            for the data's own.
+        templates: Prompts for each class: a known list (``simple``, ``openai``), or templates with ``{class}``.
+    """
+
+    classes: str | list[str] | None = None
+    templates: str | list[str] = "simple"
+
+    name: ClassVar[str] = "zero_shot"
+    metrics: ClassVar[Mapping[str, Metric]] = {name: Metric(query="zero_shot", saturates=1.0) for name in KS}
+
+    def resolve(self, label: str, dataset: Dataset, text_encoders: Sequence[str], *, own_data: bool) -> Evaluation:
+        """The task on this data: with the text embeddings of its classes, or with prompts to embed."""
+        index = dataset.index()
+        if index.labels is None:
+            raise HarnessError("zero_shot needs class labels, which the data has not")
+        if self.classes is None and text_encoders[0] in (dataset.own_encoders("text") or {}):
+            prompts, templates = ClassEmbeddings(dataset, list(text_encoders)), 1
+            classes = prompts.index().n_captions
+        else:
+            names = class_names(self.classes, index.class_names)
+            prompts = ClassPrompts(names, self.templates, name=f"{dataset.name}-prompts")
+            classes, templates = prompts.n_classes, prompts.n_templates
+        if index.labels.max() >= classes:
+            raise HarnessError(f"a label is {index.labels.max()} but there are {classes} classes", where="classes")
+        return ZeroShotEvaluation(label, dataset, prompts, classes, templates)
+
+
+class ZeroShotEvaluation(Evaluation):
+    """Zero-shot classification on its data.
 
     Args:
         label: Names the task.
-        image_banks: Encoder id -> bank of the labelled images.
-        prompt_banks: Encoder id -> bank of the prompts, class-major: all templates of class 0, of class 1, ...
-        rows: ``[images]`` rows of the split that have a label.
-        labels: ``[images]`` class of each of these rows.
-        templates: Prompts per class.
-        direction: Which side the connector maps.
-        device: Where to compute.
+        dataset: Its labelled images.
+        prompts: Text-only dataset, class-major: all templates of class 0, of class 1, ...
+        classes: Number of classes.
+        templates: Prompts of each class.
     """
 
-    kind: ClassVar[str] = "zero_shot"
+    metrics = ZeroShot.metrics
 
-    def __init__(
-        self,
-        *,
-        label: str,
-        image_banks: Mapping[str, Bank],
-        prompt_banks: Mapping[str, Bank],
-        rows: np.ndarray,
-        labels: np.ndarray,
-        templates: int,
-        direction: Direction,
-        device: torch.device,
-    ) -> None:
-        self.label, self._images, self._prompts = label, image_banks, prompt_banks
-        self._rows, self._labels, self._templates = rows, labels, templates
-        self._device = device
-        self._direction: Direction = direction
+    def __init__(self, label: str, dataset: Dataset, prompts: Dataset, classes: int, templates: int) -> None:
+        super().__init__(label, dataset)
+        self.prompts, self._classes, self._templates = prompts, classes, templates
+
+    def banks(self) -> list[tuple[Dataset, Modality]]:
+        """The images and the prompts."""
+        return [(self.dataset, "image"), (self.prompts, "text")]
 
     @torch.inference_mode()
-    def ranks(self, pair: Pair, layers: Layers, queries: Sequence[str]) -> Mapping[str, np.ndarray]:
-        """``zero_shot`` ``[images]`` rank of the right class."""
-        layers = [(w.to(self._device), b.to(self._device)) for w, b in layers]
-        bank = self._prompts[pair[1]]
-        prompts = torch.from_numpy(bank.take(np.arange(bank.meta.count))).to(self._device)
-        images = torch.from_numpy(self._images[pair[0]].take(self._rows)).to(self._device)
-        images, prompts = both_sides(layers, images, prompts, self._direction)
+    def measure(self, view: View, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
+        """Hits of every labelled image."""
+        rows, labels = self._labelled(view.split)
+        prompts = view.rows(self.prompts, "text", pair[1], np.arange(self._classes * self._templates))
+        images = view.rows(self.dataset, "image", pair[0], rows)
+        images, prompts = both_sides(connector.to(view.device), images, prompts, view.direction)
         classes = functional.normalize(prompts.view(-1, self._templates, prompts.shape[-1]).mean(1), dim=-1)
-        return {"zero_shot": ranks_of_right(images, classes, torch.from_numpy(self._labels).to(self._device))}
+        ranks = ranks_of_right(images, classes, torch.from_numpy(labels).to(view.device))
+        return {name: hits(ranks, KS[name]) for name in metrics}
 
-    def units(self) -> Mapping[str, np.ndarray]:
+    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " queries"]]:
         """Every image is one query."""
-        return {"zero_shot": np.arange(len(self._rows), dtype=np.int32)}
+        return {"zero_shot": np.arange(len(self._labelled(split)[0]), dtype=np.int32)}
 
-    def random_ranks(self, rng: np.random.Generator, queries: Sequence[str]) -> Mapping[str, np.ndarray]:
+    def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery:
         """Uniform ranks among the classes."""
-        classes = next(iter(self._prompts.values())).meta.count // self._templates
-        return {"zero_shot": rng.integers(1, classes + 1, len(self._rows)).astype(np.int32)}
+        ranks = rng.integers(1, self._classes + 1, len(self._labelled(split)[0])).astype(np.int32)
+        return {name: hits(ranks, KS[name]) for name in metrics}
 
-    def flops(self, sizes: Sizes, pair: Pair, queries: Sequence[str]) -> float:
-        """Connector forward of the mapped side and one product with the class vectors."""
-        return zero_shot_flops(sizes, pair, len(self._rows), self._prompts[pair[1]].meta.count, self._templates)
+    def chance(self, split: str) -> Mapping[str, float]:
+        """K of the classes."""
+        return {name: min(1.0, k / self._classes) for name, k in KS.items()}
 
+    def cost(self, split: str, metrics: Collection[str]) -> ScoringCost:
+        """Images or prompts are mapped, and every image is compared with every class."""
+        images = len(self._labelled(split)[0])
+        return ScoringCost(images, self._classes * self._templates, float(images * self._classes))
 
-def zero_shot_flops(sizes: Sizes, pair: Pair, images: int, prompts: int, templates: int) -> float:
-    """FLOPs of one zero-shot evaluation, with what is known before the banks exist."""
-    shape = sizes.shape(pair)
-    mapped = prompts if sizes.direction == "text_to_image" else images
-    return connector_forward(shape, mapped) + 2.0 * images * (prompts // templates) * shape.out_dim
+    def _labelled(self, split: str) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
+        """Rows of the split that have a label, and their labels."""
+        if split not in self._by_split:
+            index = self.dataset.index()
+            assert index.labels is not None, "resolve has seen them"
+            rows = index.splits[split]
+            rows = rows[index.labels[rows] >= 0]
+            if not len(rows):
+                raise HarnessError(f"no labelled image in the {split} split", where=self.label)
+            self._by_split[split] = rows, index.labels[rows].astype(np.int64)
+        return self._by_split[split]
+
+    @cached_property
+    def _by_split(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {}

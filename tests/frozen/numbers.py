@@ -8,11 +8,16 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from harness.cells import run_cell
-from harness.config import Sweep, load_sweep
-from harness.plan import Plan, estimates, make_manifest, make_plan
-from harness.store import CellRecord
-from harness.workspace import Workspace
+from harness.run.cell import run_cell
+from harness.run.manifest import make_manifest
+from harness.run.records import CellRecord
+from harness.run.stopping import missing, next_wave
+from harness.run.store import RunStore
+from harness.sweep.config import Sweep
+from harness.sweep.estimates import check, estimates
+from harness.sweep.loading import load_sweep
+from harness.sweep.plan import Plan, make_plan
+from harness.sweep.resolve import ResolvedSweep
 
 FOLDER = Path(__file__).parent / "numbers"
 
@@ -30,39 +35,38 @@ def fingerprint() -> dict[str, str]:
     }
 
 
-def quickstart(storage: Path) -> Plan:
+def quickstart(storage: Path) -> tuple[Plan, RunStore]:
     """The quickstart's first seed; banks that the storage holds already are used."""
     file = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
     return run(load_sweep(file, overrides=["seeds=[0]", f"storage={json.dumps(str(storage))}"]))
 
 
-def swept(sweep: dict[str, Any], storage: Path) -> Plan:
+def swept(sweep: dict[str, Any], storage: Path) -> tuple[Plan, RunStore]:
     """The run of a sweep that is written as a mapping."""
     return run(Sweep.model_validate({**sweep, "storage": str(storage)}))
 
 
-def run(sweep: Sweep) -> Plan:
+def run(sweep: Sweep) -> tuple[Plan, RunStore]:
     """Run a sweep in this process, wave by wave."""
-    from harness.rungs import next_wave
-
-    plan = make_plan(Workspace(sweep))
-    plan.check()
-    plan.workspace.extract_missing()
-    plan.store.write_manifest(make_manifest(plan))
-    cells = plan.missing()
+    plan = make_plan(ResolvedSweep(sweep))
+    check(plan)
+    store = RunStore(str(sweep.storage_path / sweep.name))
+    plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
+    store.write_manifest(make_manifest(plan))
+    cells = missing(plan, store)
     while cells:
         for cell in cells:
-            run_cell(plan, cell)
-        cells = next_wave(plan, cells)
-    return plan
+            run_cell(plan, store, cell)
+        cells = next_wave(plan, store, cells)
+    return plan, store
 
 
-def numbers_of(plan: Plan) -> dict[str, Any]:
+def numbers_of(plan: Plan, store: RunStore) -> dict[str, Any]:
     """The run's numbers, by cell in plan order, its estimates and its summary."""
     from reports.analysis import analyse
 
-    manifest = plan.store.manifest()
-    records = plan.store.records(manifest)
+    manifest = store.manifest()
+    records = store.records(manifest)
     cells = {}
     for cell in manifest.cells:
         record = records[cell.key]
@@ -76,7 +80,7 @@ def numbers_of(plan: Plan) -> dict[str, Any]:
         },
     }
     if manifest.reference:
-        found["summary"] = _timeless(json.loads(analyse(plan.store).summary.model_dump_json(by_alias=True)))
+        found["summary"] = _timeless(json.loads(analyse(store).summary.model_dump_json(by_alias=True)))
     return found
 
 
@@ -124,10 +128,10 @@ def main() -> None:
     from tests.frozen.cases import CASES
 
     torch.set_num_threads(1)
-    write("quickstart", numbers_of(quickstart(Path("runs/frozen").absolute())))
+    write("quickstart", numbers_of(*quickstart(Path("runs/frozen").absolute())))
     for name, sweep in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
-            write(name, numbers_of(swept(sweep, Path(folder))))
+            write(name, numbers_of(*swept(sweep, Path(folder))))
 
 
 if __name__ == "__main__":

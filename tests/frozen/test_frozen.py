@@ -13,7 +13,7 @@ from tests.frozen.numbers import fingerprint, numbers_of, quickstart, read, swep
 def test_numbers_are_the_frozen_ones(name: str, tmp_path: Path) -> None:
     frozen = read(name)
     made_on = frozen.pop("made_on")
-    found = numbers_of(swept(CASES[name], tmp_path))
+    found = numbers_of(*swept(CASES[name], tmp_path))
     # Another processor or library sums in another order: then the numbers agree, but not to the last bit.
     differences = list(differing(frozen, found, exact=made_on == fingerprint()))
     assert not differences, "\n".join(differences[:10])
@@ -24,7 +24,7 @@ def test_quickstart_is_the_frozen_one() -> None:
     """Its banks stay in ``runs/frozen``, so that they are extracted once."""
     frozen = read("quickstart")
     made_on = frozen.pop("made_on")
-    found = numbers_of(quickstart(Path(__file__).parents[2] / "runs" / "frozen"))
+    found = numbers_of(*quickstart(Path(__file__).parents[2] / "runs" / "frozen"))
     differences = list(differing(frozen, found, exact=made_on == fingerprint()))
     assert not differences, "\n".join(differences[:10])
 

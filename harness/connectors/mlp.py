@@ -1,0 +1,56 @@
+"""The MLP connector: affine layers with a ReLU in between."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from harness.connectors.affine import affine, affine_shapes
+from harness.contract.connector import ConnectorKind, Dims, Tensors, TensorShape
+from harness.contract.flops import linear_forward, linear_step
+
+
+@dataclass(frozen=True)
+class Mlp(ConnectorKind):
+    """``hidden_layers`` layers of ``width`` units with ReLU, and an affine output layer.
+
+    Attributes:
+        hidden_layers: Number of hidden layers.
+        width: Units of each.
+    """
+
+    hidden_layers: Annotated[int, Field(ge=1, le=8)] = 1
+    width: Annotated[int, Field(gt=0)] = 1024
+
+    name: ClassVar[str] = "mlp"
+
+    def shapes(self, dims: Dims) -> Mapping[str, TensorShape]:
+        """``layers.<n>.weight [out, in]`` and ``layers.<n>.bias [out]`` from the input side to the output side."""
+        found: dict[str, TensorShape] = {}
+        for number, (inner, outer) in enumerate(self._layers(dims)):
+            found |= affine_shapes(f"layers.{number}", inner, outer)
+        return found
+
+    def apply(self, tensors: Tensors, x: Float[Tensor, "... rows in_dim"]) -> Float[Tensor, "... rows out_dim"]:
+        """The layers in turn; no ReLU after the last."""
+        for number in range(self.hidden_layers + 1):
+            x = functional.relu(x) if number else x
+            x = affine(x, tensors[f"layers.{number}.weight"], tensors[f"layers.{number}.bias"])
+        return x
+
+    def forward_flops(self, dims: Dims, rows: int) -> float:
+        """2 rows in out of every layer."""
+        return sum(linear_forward(rows, i, o) for i, o in self._layers(dims))
+
+    def step_flops(self, dims: Dims, rows: int) -> float:
+        """Every layer's forward and weight gradient, and the input gradient of every layer but the first."""
+        layers = enumerate(self._layers(dims))
+        return sum(linear_step(rows, i, o, input_gradient=number > 0) for number, (i, o) in layers)
+
+    def _layers(self, dims: Dims) -> list[tuple[int, int]]:
+        units = (dims.in_dim, *[self.width] * self.hidden_layers, dims.out_dim)
+        return list(zip(units[:-1], units[1:], strict=True))

@@ -1,0 +1,61 @@
+"""What a cell spends: FLOPs by phase, seconds by section of the code, updates and samples."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PHASES = ("connector", "logits", "hypernet", "solve", "score", "optimizer", "eval", "wasted")
+"""Phases that make up a method's total FLOPs."""
+
+SHARED_PHASES = ("encode", "runner_eval")
+"""Phases that every method shares; they stand beside the total."""
+
+
+@dataclass
+class Ledger:
+    """What a cell spends, split by phase. Seconds are kept by section of the code, measured on the host."""
+
+    flops: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    updates: int = 0
+    samples: int = 0
+
+    def add(self, phase: str, flops: float) -> None:
+        """Book FLOPs.
+
+        Raises:
+            ValueError: No such phase.
+        """
+        if phase not in PHASES and phase not in SHARED_PHASES:
+            raise ValueError(f"unknown phase {phase!r}; phases: {', '.join(PHASES + SHARED_PHASES)}")
+        self.flops[phase] += flops
+
+    def include(self, other: Ledger) -> None:
+        """Add what a part of the work has booked for itself."""
+        for phase, flops in other.flops.items():
+            self.flops[phase] += flops
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        self.updates += other.updates
+        self.samples += other.samples
+
+    @property
+    def total(self) -> float:
+        """FLOPs of the method itself: all but what every method shares."""
+        return sum(self.flops.get(phase, 0.0) for phase in PHASES)
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Add the seconds spent inside to a section."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start

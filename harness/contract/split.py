@@ -1,0 +1,134 @@
+"""The data that a method sees: rows of memory-mapped banks, and training batches of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from harness.contract.pairs import Direction, Pair
+from harness.errors import HarnessError
+
+
+@runtime_checkable
+class Embeddings(Protocol):
+    """Stored embeddings of one encoder (a bank)."""
+
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dim"]:
+        """A float32 copy of these rows, in this order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of the data, seen through memory-mapped banks.
+
+    Positions count from 0 within the split; ``caption_image`` gives the image position of every caption, ``labels``
+    the class of every image (-1: none) where the data has classes.
+    """
+
+    image_banks: Mapping[str, Embeddings]
+    text_banks: Mapping[str, Embeddings]
+    image_rows: Int64[np.ndarray, " images"]
+    caption_rows: Int64[np.ndarray, " captions"]
+    caption_image: Int64[np.ndarray, " captions"]
+    labels: Int64[np.ndarray, " images"] | None = None
+
+    @cached_property
+    def _captions_by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        order = np.argsort(self.caption_image, kind="stable")
+        counts = np.bincount(self.caption_image, minlength=len(self.image_rows))
+        return order, np.concatenate([[0], np.cumsum(counts)[:-1]]), counts
+
+    def images(self, encoder: str, at: Int64[np.ndarray, " rows"] | None = None) -> Float[Tensor, "rows dim"]:
+        """L2-normalised float32 embeddings at these image positions (all: None), on the CPU."""
+        rows = self.image_rows if at is None else self.image_rows[at]
+        return torch.from_numpy(self.image_banks[encoder].take(rows))
+
+    def texts(self, encoder: str, at: Int64[np.ndarray, " rows"] | None = None) -> Float[Tensor, "rows dim"]:
+        """L2-normalised float32 embeddings at these caption positions (all: None), on the CPU."""
+        rows = self.caption_rows if at is None else self.caption_rows[at]
+        return torch.from_numpy(self.text_banks[encoder].take(rows))
+
+    def batches(
+        self, batch_size: int, seed: int, *, shuffle: bool = True, device: torch.device | str = "cpu"
+    ) -> Iterator["Batch"]:
+        """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
+
+        The same seed gives the same batches to every method. Without ``shuffle`` images come in their stored order.
+
+        Raises:
+            HarnessError: The batch is larger than the data.
+        """
+        n = len(self.image_rows)
+        check_batch_size(batch_size, n)
+        order, first, counts = self._captions_by_image
+        epoch = 0
+        while True:
+            rng = np.random.default_rng([seed, epoch])
+            images = rng.permutation(n) if shuffle else np.arange(n)
+            captions = order[first[images] + (rng.random(n) * counts[images]).astype(np.int64)]
+            for start in range(0, n - batch_size + 1, batch_size):
+                chosen = slice(start, start + batch_size)
+                at = images[chosen].astype(np.int64), captions[chosen].astype(np.int64)
+                yield Batch(*at, split=self, device=torch.device(device))
+            epoch += 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch: positions in a Split, and the embeddings there.
+
+    Attributes:
+        images: Image positions.
+        captions: Caption positions; the caption at place i belongs to the image at place i.
+        split: Where they are positions.
+        device: Where the embeddings are put.
+    """
+
+    images: Int64[np.ndarray, " batch"]
+    captions: Int64[np.ndarray, " batch"]
+    split: Split
+    device: torch.device
+    _read: dict[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, encoder: str) -> Float[Tensor, "batch dim"]:
+        """This image encoder's rows, on the device; read once for all pairs of a step."""
+        return self._rows("image", encoder)
+
+    def text(self, encoder: str) -> Float[Tensor, "batch dim"]:
+        """The same of a text encoder."""
+        return self._rows("text", encoder)
+
+    def sides(self, pair: Pair, direction: Direction) -> tuple[Float[Tensor, "batch in"], Float[Tensor, "batch out"]]:
+        """(what the connector maps, what it should land on), on the device."""
+        image, text = self.image(pair[0]), self.text(pair[1])
+        return (text, image) if direction == "text_to_image" else (image, text)
+
+    def _rows(self, modality: str, encoder: str) -> Tensor:
+        key = (modality, encoder)
+        if key not in self._read:
+            split = self.split
+            rows = split.images(encoder, self.images) if modality == "image" else split.texts(encoder, self.captions)
+            self._read[key] = rows.to(self.device, non_blocking=True)
+        return self._read[key]
+
+
+def check_batch_size(batch_size: int, images: int) -> None:
+    """Refuse a batch that is larger than the training data.
+
+    Raises:
+        HarnessError: It is.
+    """
+    if batch_size > images:
+        raise HarnessError(
+            f"batch_size {batch_size} is larger than the {images} training images",
+            fix=f"set batch_size to {images} or less",
+        )

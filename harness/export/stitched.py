@@ -1,0 +1,97 @@
+"""A stitched model: two frozen encoders and the connector between them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL.Image import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from harness.connectors.stored import kind_of
+from harness.contract.connector import Connector
+from harness.encoders.base import Encoder, EncoderSpec, Modality, scheme_of
+from harness.errors import HarnessError
+from harness.export.folder import CONFIG, CONNECTOR, FORMAT
+from harness.sweep.config import ENCODER_FACTS
+
+
+class StitchedModel:
+    """Embeds images and texts into one space.
+
+    Args:
+        config: What ``config.json`` of the export says.
+        connector: The connector.
+        device: Where the encoders and the connector compute.
+    """
+
+    def __init__(self, config: dict[str, Any], connector: Connector, *, device: str = "cpu") -> None:
+        self.config, self._device = config, device
+        self._connector = connector.to(device)
+        self._image: Encoder | None = None
+        self._text: Encoder | None = None
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> "StitchedModel":
+        """Open an exported folder; the encoders are loaded when first used.
+
+        Raises:
+            HarnessError: Not an export, or of another format.
+        """
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            tensors = load_file(folder / CONNECTOR)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise HarnessError(f"is not an exported model: {error}", where=str(folder), fix="harness export") from error
+        if config.get("format") != FORMAT:
+            raise HarnessError(f"is of format {config.get('format')}, this version reads {FORMAT}", where=str(folder))
+        return cls(config, Connector(kind_of(config["connector"]), tensors), device=device)
+
+    def encode_image(self, images: Sequence[Image], batch_size: int = 64) -> Float[Tensor, "n dim"]:
+        """L2-normalised ``[n, dim]`` embeddings of PIL images."""
+        if self._image is None:
+            self._image = self._encoder("image")
+        return self._encode(self._image, list(images), batch_size, mapped=self._direction == "image_to_text")
+
+    def encode_text(self, texts: Sequence[str], batch_size: int = 64) -> Float[Tensor, "n dim"]:
+        """L2-normalised ``[n, dim]`` embeddings of strings."""
+        if self._text is None:
+            self._text = self._encoder("text")
+        return self._encode(self._text, list(texts), batch_size, mapped=self._direction == "text_to_image")
+
+    @staticmethod
+    def similarity(
+        images: Float[Tensor, "images dim"], texts: Float[Tensor, "texts dim"]
+    ) -> Float[Tensor, "images texts"]:
+        """Cosine similarities."""
+        return images @ texts.T
+
+    @property
+    def _direction(self) -> str:
+        return self.config["direction"]
+
+    def _encoder(self, modality: Modality) -> Encoder:
+        written = dict(self.config[f"{modality}_encoder"])
+        facts = {key: written.pop(key, None) for key in ("id", *ENCODER_FACTS)}
+        spec = EncoderSpec(**facts, options=written)
+        if ":" not in spec.id:
+            raise HarnessError(
+                f"{spec.id!r} names embeddings that came with the data, not an encoder that can be loaded",
+                where="StitchedModel",
+                fix=f"in config.json, name the encoder that made them as scheme:name under {modality}_encoder.id",
+            )
+        return scheme_of(spec).load(spec, modality, device=self._device)
+
+    @torch.inference_mode()
+    def _encode(self, encoder: Encoder, samples: list[Any], batch_size: int, *, mapped: bool) -> Tensor:
+        rows = [encoder.encode(samples[i : i + batch_size]) for i in range(0, len(samples), batch_size)]
+        whole = np.concatenate(rows) if rows else np.zeros((0, encoder.info.dim), np.float32)
+        embedded = functional.normalize(torch.from_numpy(whole).float().to(self._device), dim=-1)
+        return functional.normalize(self._connector(embedded), dim=-1) if mapped else embedded

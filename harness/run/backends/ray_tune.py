@@ -1,0 +1,216 @@
+"""Ray Tune runs the cells across workers. Only this folder imports ray.
+
+Tune schedules what the store lacks and nothing else: its own experiment state is thrown away, because restoring it
+would run finished trials again. A worker writes its cell to the store itself.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from ray import tune
+from ray.tune import PlacementGroupFactory
+from ray.tune.schedulers import ASHAScheduler
+
+from harness.contract.stopping import AsyncPolicy
+from harness.run.backends.base import Backend, BackendOptions, Listener
+from harness.run.backends.interrupts import interrupted, noted_interrupts
+from harness.run.backends.ray_cluster import check_resources, cluster
+from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, Rungs, reported, trial
+from harness.run.cell_records import cell_record
+from harness.run.records import CellRecord
+from harness.run.stopping import next_wave, stop
+from harness.run.store import RunStore
+from harness.sweep.plan import Plan
+from harness.sweep.planned import PlannedCell
+
+SCRATCH = ".tune"
+"""Folder of a run for Tune's own files, which every node of a cluster must see."""
+
+WORKER_RETRIES = 1
+"""Times a cell is tried again when its worker process dies under it."""
+
+
+class RayTune(Backend):
+    """Cells as trials of Ray Tune, each with the CPUs and GPUs that its method asks for."""
+
+    has_scheduler: ClassVar[bool] = True
+
+    def run(
+        self, plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions
+    ) -> None:
+        """Run the cells on a Ray cluster."""
+        shutil.rmtree(Path(store.where) / SCRATCH, ignore_errors=True)  # what a killed sweep left
+        with noted_interrupts(), cluster(options.address):
+            check_resources(cells)
+            while cells:
+                races: dict[tuple[str, int], list[PlannedCell]] = {}
+                for cell in cells:
+                    if isinstance(plan.methods[cell.label].method, AsyncPolicy):
+                        races.setdefault((cell.label, cell.seed), []).append(cell)
+                racing = {cell.key for race in races.values() for cell in race}
+                if together := [cell for cell in cells if cell.key not in racing]:
+                    _wave(plan, store, together, listener)
+                for race in races.values():
+                    _race(plan, store, race, listener)
+                cells = next_wave(plan, store, cells)
+
+
+def _wave(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
+    """Run cells that need not wait for each other."""
+    trainable = tune.with_resources(trial, lambda config: _resources(plan.by_key[config["key"]]))
+    _fit(store, trainable, cells, _Callback(plan, store, listener))
+
+
+def _race(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
+    """Run pairs of one method and seed against each other, each from this rung cell on, until ASHA stops it."""
+    scheduler = _asha(plan, cells[0].label)
+    _recall(plan, store, cells, scheduler)
+    trainable = tune.with_resources(Rungs, _resources(cells[0]))
+    _fit(store, trainable, cells, _RaceCallback(plan, store, listener), scheduler)
+
+
+def _asha(plan: Plan, label: str) -> ASHAScheduler:
+    """Tune's ASHA with its milestones at the ends of this method's rungs."""
+    ready = plan.methods[label]
+    assert isinstance(ready.method, AsyncPolicy), "only such methods race"
+    factor = ready.method.reduction_factor
+    return ASHAScheduler(
+        time_attr=SPENT,
+        metric=SCORE,
+        mode="max" if plan.resolved.higher_is_better else "min",
+        grace_period=1,
+        reduction_factor=factor,
+        max_t=factor ** (len(ready.rungs) - 1),  # type: ignore[arg-type]  # any number serves
+    )
+
+
+def _recall(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], scheduler: ASHAScheduler) -> None:
+    """Tell the scheduler what rungs that ran in an earlier sweep scored; a pair's last one its trial reports itself."""
+    own = (cells[0].label, cells[0].seed)
+    by_trials = {below.key for cell in cells if (below := plan.rung_before(cell))}
+    earlier = [cell for cell in plan.cells if (cell.label, cell.seed) == own and cell.key not in by_trials]
+    for number, cell in enumerate(earlier):
+        record = store.record(cell.key) if store.has(cell.key) else None
+        if record and record.status == "done":
+            past: Any = SimpleNamespace(trial_id=f"past {number}")
+            scheduler.on_trial_add(None, past)  # type: ignore[arg-type]  # ASHA does not look at the controller
+            scheduler.on_trial_result(None, past, reported(plan, cell, record))  # type: ignore[arg-type]
+
+
+def _fit(
+    store: RunStore,
+    trainable: Any,
+    cells: Sequence[PlannedCell],
+    callback: tune.Callback,
+    scheduler: ASHAScheduler | None = None,
+) -> None:
+    """One Tune experiment with a trial per cell; its own files are thrown away."""
+    scratch = Path(store.where) / SCRATCH
+    manifest = store.manifest().model_dump_json(exclude={"elapsed_s"})
+    tuner = tune.Tuner(
+        trainable,
+        param_space={
+            "run": store.where,
+            "stamp": hashlib.sha256(manifest.encode()).hexdigest(),
+            "key": tune.grid_search([cell.key for cell in cells]),
+        },
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+        ),
+        run_config=tune.RunConfig(
+            name="cells",
+            storage_path=str(scratch),
+            callbacks=[callback],
+            failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _resources(cell: PlannedCell) -> PlacementGroupFactory:
+    bundle = {"CPU": cell.cpus} | ({"GPU": cell.gpus} if cell.gpus else {})
+    return PlacementGroupFactory([bundle])
+
+
+class _Callback(tune.Callback):
+    """Passes Tune's events on to the listener."""
+
+    def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
+        self._plan, self._store, self._listener = plan, store, listener
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks into an experiment state that is never restored."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if interrupted():
+            raise KeyboardInterrupt
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._listener.started(self._cell(trial))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._listener.finished(self._store.record(trial.config["key"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        cell = self._cell(trial)
+        if not self._store.has(cell.key):
+            self._store.write_cell(_lost(self._plan, cell, trial))
+        self._listener.finished(self._store.record(cell.key))
+
+    def _cell(self, trial: Any) -> PlannedCell:
+        return self._plan.by_key[trial.config["key"]]
+
+
+class _RaceCallback(_Callback):
+    """The same for races, whose trials are several cells; records what the scheduler stops."""
+
+    def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
+        super().__init__(plan, store, listener)
+        self._announced: set[str] = set()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        first = self._cell(trial)
+        own = self._plan.rungs_from(first)
+        ended = next((cell for cell in own if cell.key == result[RUNG]), None)
+        if ended and ended.key not in self._announced:  # a trial that lost its worker reports once more
+            self._announced.add(ended.key)
+            self._listener.finished(self._store.record(ended.key))
+        ahead = own[own.index(ended) + 1 :] if ended else own
+        if not result["done"]:
+            if ended:
+                self._listener.started(ahead[0])
+        elif ahead:
+            below = ended or self._plan.rung_before(first)
+            assert below is not None, "a trial reports its own rung or the one before"
+            stop(self._plan, self._store, below)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Every rung has been announced."""
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        for cell in self._plan.rungs_from(self._cell(trial)):
+            if not self._store.has(cell.key):
+                self._store.write_cell(_lost(self._plan, cell, trial))
+                self._listener.finished(self._store.record(cell.key))
+                return
+
+
+def _lost(plan: Plan, cell: PlannedCell, trial: Any) -> CellRecord:
+    """The record of a cell whose worker failed or died (out of memory, say) before it could write one."""
+    trace = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else ""
+    last = trace.rpartition("Failure #")[2].strip()
+    raised = 'File "' in last  # an exception outside of run_cell, with its traceback, and not a process that died
+    end = (last.splitlines() or [""])[-1].strip()
+    error = end if raised else f"the worker process died (out of memory?): {end}"
+    return cell_record(plan, cell, "failed", error=error, traceback=trace or None)

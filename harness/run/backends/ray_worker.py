@@ -1,0 +1,64 @@
+"""What runs in Ray's worker processes: one cell of a run, or one pair's rungs in turn."""
+
+import math
+from typing import Any
+
+from ray import tune
+
+from harness.contract.stopping import AsyncPolicy
+from harness.run.records import CellRecord
+from harness.sweep.plan import Plan
+from harness.sweep.planned import PlannedCell
+
+SCORE, SPENT, RUNG = "score", "spent", "rung"
+"""What a race's trials report: the validation score, what was spent on the pair, and the key of the rung's cell."""
+
+
+def trial(config: dict[str, Any]) -> None:
+    """Run one cell."""
+    from harness.run.cell import run_cell
+    from harness.run.reopen import reopen
+
+    plan, store = reopen(config["run"], config["stamp"])
+    record = run_cell(plan, store, plan.by_key[config["key"]])
+    tune.report({"status": record.status})
+
+
+def reported(plan: Plan, cell: PlannedCell, record: CellRecord) -> dict[str, Any]:
+    """What a scheduler hears of a rung: the pair's score, NaN without one, and what has been spent."""
+    policy = plan.methods[cell.label].method
+    assert isinstance(policy, AsyncPolicy), "only such methods race"
+    done = record.status == "done"
+    # In units of the first rung, so that Tune's milestones (powers of the factor) are the ends of the rungs.
+    spent = policy.reduction_factor ** (cell.rung or 0)
+    return {SPENT: spent, SCORE: record.metrics[0].score if done else math.nan, RUNG: cell.key}
+
+
+class Rungs(tune.Trainable):
+    """One pair's rung cells, one a step: between two steps Tune's scheduler may stop it."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begin at the configured cell, after a lost worker at the first that has not run."""
+        self._config = config
+        self._passed = -1
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin with another pair in the same process."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Run the next rung; the first time, report the rung that ran last in an earlier sweep, if there is one."""
+        from harness.run.cell import run_cell
+        from harness.run.reopen import reopen
+
+        plan, store = reopen(self._config["run"], self._config["stamp"])
+        first = plan.by_key[self._config["key"]]
+        below = plan.rung_before(first)
+        rungs = [*([below] if below else []), *plan.rungs_from(first)]
+        self._passed += 1
+        cell = rungs[self._passed]
+        record = store.record(cell.key) if store.has(cell.key) else None
+        if record is None or record.status in ("skipped", "failed", "timeout"):
+            record = run_cell(plan, store, cell)
+        return {**reported(plan, cell, record), "done": cell is rungs[-1] or record.status != "done"}

@@ -1,0 +1,134 @@
+"""Running one cell: fit, the common evaluation, and its record in the store. The same on every backend."""
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from safetensors.torch import save
+
+from harness.connectors.stored import to_bytes
+from harness.contract.connector import Connector
+from harness.contract.fit import Fit
+from harness.contract.ledger import Ledger
+from harness.contract.pairs import Pair
+from harness.errors import Diverged, HarnessError
+from harness.run.cell_records import cell_record
+from harness.run.evaluation import evaluate
+from harness.run.problems import CellTimeout, banks_of, checked_connectors, problem_of
+from harness.run.records import CellRecord, CheckpointRecord, LostPair, PairMetrics, Status
+from harness.run.store import RunStore
+from harness.run.threads import exact_threads
+from harness.sweep.plan import Plan
+from harness.sweep.planned import PlannedCell
+
+
+@dataclass
+class Outcome:
+    """What has come of a cell so far.
+
+    Attributes:
+        status: How it ended.
+        fit: What the method returned, if it got that far.
+        connectors: Connectors of its pairs.
+        metrics: Numbers of each pair.
+        queries: What each test query gave.
+        error: One line: what went wrong.
+        traceback: Of an unexpected error.
+        diverged_step: Step at which training broke down.
+    """
+
+    status: Status = "done"
+    fit: Fit | None = None
+    connectors: dict[Pair, Connector] = field(default_factory=dict)
+    metrics: list[PairMetrics] = field(default_factory=list)
+    queries: dict[str, np.ndarray] = field(default_factory=dict)
+    error: str | None = None
+    traceback: str | None = None
+    diverged_step: int | None = None
+
+
+def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
+    """Run one cell and write its record, whatever comes of it.
+
+    Only an interrupt leaves no record: the cell is then still missing.
+    """
+    ledger, start = Ledger(), time.perf_counter()
+    with exact_threads(cell.cpus):
+        outcome = _outcome(plan, store, cell, ledger)
+    fit, done = outcome.fit, outcome.status == "done"
+    record = cell_record(
+        plan,
+        cell,
+        outcome.status,
+        ledger,
+        metrics=outcome.metrics,
+        curve=_curve(cell, fit),
+        batch_size=fit.batch_size if fit else None,
+        pairs_per_step=fit.pairs_per_step if fit else None,
+        updates_per_pair=fit.updates_per_pair if fit else ledger.updates / len(cell.pairs),
+        samples_per_pair=fit.samples_per_pair if fit else ledger.samples / len(cell.pairs),
+        trained_params=fit.trained_params if fit else 0,
+        wall_s=time.perf_counter() - start,
+        device_s=ledger.seconds.get("fit", 0.0),
+        diverged_step=outcome.diverged_step,
+        lost=[
+            LostPair(image=pair[0], text=pair[1], step=why.step, error=str(why))
+            for pair, why in (fit.lost.items() if fit else ())
+        ],
+        error=outcome.error,
+        traceback=outcome.traceback,
+        warnings=list(fit.warnings) if fit else [],
+        banks=banks_of(plan, cell),
+    )
+    connectors = _connectors(cell, outcome.connectors) if done else None
+    state = save(dict(fit.state)) if done and fit and fit.state else None
+    store.write_cell(record, outcome.queries, connectors, state)
+    return record
+
+
+def _outcome(plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger) -> Outcome:
+    """Fit and evaluate; whatever goes wrong becomes the outcome."""
+    outcome = Outcome()
+    try:
+        problem, progress = problem_of(plan, store, cell, ledger)
+        ready = plan.methods[cell.label]
+        with ledger.section("fit"):
+            fit = ready.method.fit(problem, ready.budget, seed=cell.seed, progress=progress)
+        outcome.fit = fit
+        if fit.diverged:
+            raise fit.diverged
+        outcome.connectors = checked_connectors(problem, fit)
+        outcome.metrics, outcome.queries = evaluate(plan.resolved, problem, fit, outcome.connectors)
+    except Diverged as broken:
+        outcome.status, outcome.error, outcome.diverged_step = "diverged", str(broken), broken.step
+    except CellTimeout as late:
+        outcome.status, outcome.error = "timeout", str(late)
+    except HarnessError as wrong:
+        outcome.status, outcome.error = "failed", str(wrong)
+    except Exception as crash:
+        first_line = (str(crash).strip().splitlines() or [""])[0]
+        outcome.status, outcome.error = "failed", f"{type(crash).__name__}: {first_line}"
+        outcome.traceback = traceback.format_exc()
+    return outcome
+
+
+def _curve(cell: PlannedCell, fit: Fit | None) -> list[CheckpointRecord]:
+    return [
+        CheckpointRecord(
+            step=point.step,
+            epoch=point.epoch,
+            updates_per_pair=point.updates_per_pair,
+            samples_per_pair=point.samples_per_pair,
+            flops=point.flops,
+            seconds=point.seconds,
+            scores=[point.scores.get(pair) for pair in cell.pairs],
+        )
+        for point in (fit.curve if fit else ())
+    ]
+
+
+def _connectors(cell: PlannedCell, made: Mapping[Pair, Connector]) -> bytes | None:
+    numbered = {number: made[pair] for number, pair in enumerate(cell.pairs) if pair in made}
+    return to_bytes(numbered, dict(enumerate(cell.pairs))) if numbered else None

@@ -1,0 +1,225 @@
+"""What a run writes down: the plan, finished cells, and what they spent.
+
+Nothing here imports torch, so a report can be made where torch is not installed.
+"""
+
+from typing import Any, Literal
+
+from harness.contract.ledger import PHASES, SHARED_PHASES, Ledger
+from harness.contract.metric import Metric
+from harness.contract.record import Record
+from harness.sweep.planned import EncoderRecord, PlannedCell
+
+SCHEMA = 2
+
+Status = Literal["done", "failed", "diverged", "timeout", "skipped"]
+"""``skipped``: a policy stopped the pair at an earlier rung; nothing was run and nothing is missing."""
+
+
+class PairMetrics(Record):
+    """Numbers of one pair: task numbers only, so that two runs of one cell can be compared for equality.
+
+    Attributes:
+        image: Image encoder id.
+        text: Text encoder id.
+        score: What the method ranks this pair by: its validation selection metric, or a training-free score.
+        validation: Task label -> metric -> value on the validation split (empty for a method without connectors).
+        test: The same on the test split.
+    """
+
+    image: str
+    text: str
+    score: float
+    validation: dict[str, dict[str, float]] = {}
+    test: dict[str, dict[str, float]] = {}
+
+
+class LostPair(Record):
+    """A pair of a joint cell whose training broke down while the others' went on: it has no metrics."""
+
+    image: str
+    text: str
+    step: int
+    error: str
+
+
+class CheckpointRecord(Record):
+    """One point of a method's curve.
+
+    Attributes:
+        step: Optimiser steps so far.
+        epoch: Epochs so far.
+        updates_per_pair: Mean updates per pair so far.
+        samples_per_pair: Mean samples per pair so far.
+        flops: The method's total FLOPs so far (for this cell).
+        seconds: Seconds so far (for this cell).
+        scores: ``[pairs]`` the method's score of each of the cell's pairs, in the order of ``CellRecord.pairs``; None
+            for a pair that has been lost.
+    """
+
+    step: int
+    epoch: float
+    updates_per_pair: float
+    samples_per_pair: float
+    flops: float
+    seconds: float
+    scores: list[float | None]
+
+
+class LedgerRecord(Record):
+    """What a cell spent.
+
+    Attributes:
+        flops: Phase -> FLOPs, over PHASES and SHARED_PHASES (``encode`` is kept in the manifest, not here).
+        seconds: Phase or section -> seconds.
+        updates: Pair-updates done: steps x pairs per step.
+        samples: Pair-samples seen: updates x batch size.
+    """
+
+    flops: dict[str, float]
+    seconds: dict[str, float]
+    updates: int
+    samples: int
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> "LedgerRecord":
+        """A ledger as stored."""
+        return cls(
+            flops={phase: ledger.flops[phase] for phase in (*PHASES, *SHARED_PHASES) if ledger.flops.get(phase)},
+            seconds=dict(ledger.seconds),
+            updates=ledger.updates,
+            samples=ledger.samples,
+        )
+
+    @property
+    def total(self) -> float:
+        """The method's own FLOPs."""
+        return sum(self.flops.get(phase, 0.0) for phase in PHASES)
+
+
+NOTHING_SPENT = LedgerRecord(flops={}, seconds={}, updates=0, samples=0)
+
+
+class CellRecord(Record):
+    """One finished cell. See ``PairMetrics`` for ``metrics`` and ``CheckpointRecord`` for ``curve``.
+
+    Attributes:
+        key: sha256 of what changes the numbers.
+        label: The method's label in the sweep file.
+        method: Registered name of the method.
+        kind: ``per_pair``, ``joint`` or ``score``.
+        version: The method's version.
+        seed: The seed.
+        pairs: ``[(image id, text id)]`` of the cell.
+        status: ``done``, or why not.
+        metrics: One entry per pair that has numbers (empty when failed).
+        curve: Checkpoints, in order.
+        ledger: What was spent, also by a cell that failed.
+        batch_size: Samples per update, None for methods without batches.
+        pairs_per_step: Pairs that take part in one step.
+        updates_per_pair: Updates each pair received (mean).
+        samples_per_pair: Samples each pair saw (mean).
+        trained_params: Parameters that the method trained.
+        wall_s: Seconds inside the cell.
+        device_s: Seconds inside ``fit`` on the compute device.
+        cpus: CPUs held.
+        gpus: GPUs held.
+        diverged_step: Step at which training broke down.
+        lost: Pairs that diverged on their own.
+        error: One line: what went wrong.
+        traceback: Its traceback, for the log.
+        warnings: Things a reader should know.
+        banks: Bank (``<dataset> <modality> <encoder id>``) -> sha256 of the embeddings that the cell was made from.
+        provenance: Host, versions, commit, time.
+    """
+
+    schema_version: int = SCHEMA
+    key: str
+    label: str
+    method: str
+    kind: Literal["per_pair", "joint", "score"]
+    version: int
+    seed: int
+    pairs: list[tuple[str, str]]
+    status: Status
+    metrics: list[PairMetrics] = []
+    curve: list[CheckpointRecord] = []
+    ledger: LedgerRecord
+    batch_size: int | None = None
+    pairs_per_step: int | None = None
+    updates_per_pair: float = 0.0
+    samples_per_pair: float = 0.0
+    trained_params: int = 0
+    wall_s: float = 0.0
+    device_s: float = 0.0
+    cpus: float = 1.0
+    gpus: float = 0.0
+    diverged_step: int | None = None
+    lost: list[LostPair] = []
+    error: str | None = None
+    traceback: str | None = None
+    warnings: list[str] = []
+    banks: dict[str, str] = {}
+    provenance: dict[str, Any] = {}
+
+
+class PlannedMethod(Record):
+    """A method of the plan: registered name, kind, version and resolved config (defaults filled in)."""
+
+    method: str
+    kind: Literal["per_pair", "joint", "score"]
+    version: int
+    config: dict[str, Any]
+    budget: dict[str, float]
+    sources: dict[str, str] = {}
+    """Module -> digest of its source, of every module that makes the numbers: tells a change without a new version."""
+
+
+class TaskRecord(Record):
+    """A task of the run.
+
+    Attributes:
+        label: Its name in the sweep file.
+        kind: Its registered name.
+        config: Its settings and data.
+        metrics: Its metrics as declared.
+        chance: Metric -> what random answers score on the test split.
+    """
+
+    label: str
+    kind: str
+    config: dict[str, Any] = {}
+    metrics: dict[str, Metric] = {}
+    chance: dict[str, float] = {}
+
+
+class SelectionRecord(Record):
+    """The selection metric, and the limits of ``harness.sweep.config.Constraints`` that are set."""
+
+    task: str
+    metric: str
+    higher_is_better: bool
+    constraints: dict[str, Any] = {}
+
+
+class Manifest(Record):
+    """The plan of a run."""
+
+    schema_version: int = SCHEMA
+    name: str
+    sweep: dict[str, Any]
+    image_encoders: list[EncoderRecord]
+    text_encoders: list[EncoderRecord]
+    pairs: list[tuple[str, str]]
+    methods: dict[str, PlannedMethod]
+    reference: str | None
+    seeds: list[int]
+    tasks: list[TaskRecord]
+    selection: SelectionRecord
+    connector: dict[str, Any]
+    """Kind and settings of the connector, direction and loss."""
+    rows: dict[str, int]
+    """``{"train": images, "validation": images, "test": images, "captions": all captions, "skipped": images}``."""
+    cells: list[PlannedCell]
+    elapsed_s: float | None = None
+    provenance: dict[str, Any] = {}

@@ -1,0 +1,275 @@
+"""The sweep file as typed models.
+
+Reading is strict: unknown keys and wrong types are errors. ``harness.sweep.loading`` reads the file and says where.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from harness.contract.registry import near
+from harness.errors import HarnessError
+from harness.sweep.ladders import BUDGET_KEYS, climbed
+from harness.sweep.located import place
+
+ENCODER_FACTS = ("dim", "params", "license", "flops_per_sample", "seconds_per_sample")
+
+
+class Section(BaseModel):
+    """Base of every part of the sweep file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderConfig(BaseModel):
+    """``scheme:name``, or a mapping with ``id``, stated facts (``ENCODER_FACTS``) and options of the scheme."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    id: str
+    dim: Annotated[int, Field(gt=0)] | None = None
+    params: Annotated[float, Field(gt=0)] | None = None
+    license: str | None = None
+    flops_per_sample: Annotated[float, Field(gt=0)] | None = None
+    seconds_per_sample: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is left for the scheme."""
+        return dict(self.model_extra or {})
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is stated."""
+        return {name: value for name in ENCODER_FACTS if (value := getattr(self, name)) is not None}
+
+
+class ConnectorConfig(BaseModel):
+    """The connector that every method trains, and its objective.
+
+    Attributes:
+        kind: ``linear``, ``mlp``, ``low_rank`` or a plug-in; None: linear, or mlp where ``hidden_layers`` is not 0.
+        direction: Which side is mapped.
+        loss: The objective: ``info_nce`` or a plug-in.
+
+    Further keys are the kind's own settings, e.g. ``hidden_layers`` and ``width`` of an mlp.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str | None = None
+    direction: Literal["text_to_image", "image_to_text"] = "text_to_image"
+    loss: str = "info_nce"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The kind's own settings."""
+        return dict(self.model_extra or {})
+
+
+class TaskConfig(BaseModel):
+    """An evaluation.
+
+    Attributes:
+        kind: ``retrieval``, ``zero_shot`` or a plug-in.
+        label: Names it where one kind is used twice; it is the kind otherwise.
+        data: Data of its own; None: the sweep's.
+
+    Further keys are the kind's own settings, e.g. ``classes`` and ``templates`` of zero_shot.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+    label: str = ""
+    data: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_label(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"kind": value}
+        if isinstance(value, Mapping) and not value.get("label"):
+            return {**value, "label": str(value.get("kind", "")).rpartition(":")[2]}
+        return value
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The kind's own settings."""
+        return dict(self.model_extra or {})
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+class Constraints(Section):
+    """Which pairs may be picked. A pair passes when its encoders are known to meet every limit that is given.
+
+    Attributes:
+        image_dim: Allowed image embedding dimensions.
+        text_dim: Allowed text embedding dimensions.
+        max_image_params: Most parameters of the image encoder.
+        max_text_params: Most parameters of the text encoder.
+        max_encode_flops: Most forward FLOPs of both encoders together, for one image and one caption.
+        max_encode_latency_ms: Most milliseconds of both encoders together, for one image and one caption, as measured
+            while the banks were extracted (per sample of a batch, on that machine) or as stated.
+        licenses: Allowed licences of both encoders' weights.
+    """
+
+    image_dim: Annotated[list[int], BeforeValidator(_as_list)] | None = None
+    text_dim: Annotated[list[int], BeforeValidator(_as_list)] | None = None
+    max_image_params: Annotated[float, Field(gt=0)] | None = None
+    max_text_params: Annotated[float, Field(gt=0)] | None = None
+    max_encode_flops: Annotated[float, Field(gt=0)] | None = None
+    max_encode_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    licenses: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+
+
+class SelectionConfig(Section):
+    """The metric that methods pick by on validation data, and that pairs are scored with on test data.
+
+    All pairs are run; ``constraints`` limit what the report picks and compares.
+    """
+
+    task: str
+    metric: str
+    constraints: Constraints = Constraints()
+
+
+class Resources(Section):
+    """What one cell of a method holds while it runs."""
+
+    cpu: Annotated[float, Field(gt=0)] = 1
+    gpu: Annotated[float, Field(ge=0)] = 0
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class MethodConfig(Section):
+    """One method: its registered name, resources, budget, and its own config."""
+
+    method: str
+    resources: Resources = Resources()
+    budget: dict[Literal["epochs", "updates_per_pair", "flops", "seconds"], Annotated[float, Field(gt=0)]] = {}
+    config: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or {"config", "budget"} & set(value):
+            return value
+        known = {k: value[k] for k in ("method", "resources") if k in value}
+        budget = {k: value[k] for k in BUDGET_KEYS if value.get(k) is not None}
+        rest = {k: v for k, v in value.items() if k not in known and k not in BUDGET_KEYS}
+        return {**known, "budget": budget, "config": rest}
+
+
+class BankConfig(Section):
+    """How embeddings are extracted and stored."""
+
+    dtype: Literal["float32", "float16"] = "float32"
+    batch_size: Annotated[int, Field(gt=0)] = 64
+    shard_rows: Annotated[int, Field(gt=0)] = 4096
+    device: str = "cpu"
+
+
+class Sweep(Section):
+    """A whole sweep file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    data: dict[str, Any]
+    image_encoders: list[EncoderConfig] | None = None
+    text_encoders: list[EncoderConfig] | None = None
+    first_image_encoders: Annotated[int, Field(gt=0)] | None = None
+    """Only the first so many image encoders take part: one list for experiments of growing size."""
+    connector: ConnectorConfig = ConnectorConfig()
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)] = [TaskConfig(kind="retrieval", label="retrieval")]
+    selection: Annotated[SelectionConfig, Field(validate_default=True)] = SelectionConfig(
+        task="retrieval", metric="text_to_image_r5"
+    )
+    methods: Annotated[dict[str, MethodConfig], Field(min_length=1)]
+    reference: str | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    storage: str = ""
+    flop_convention: Literal["ours", "published"] = "ours"
+    """How ``harness plan`` counts. Ledgers and reports always count as ours."""
+    bank: BankConfig = BankConfig()
+    source: Path = Path("sweep.yaml")
+    """The sweep file itself: relative paths start in its folder. Not written by hand."""
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _name_methods(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        named = {k: {"method": k, **(v or {})} if isinstance(v, Mapping | None) else v for k, v in value.items()}
+        return climbed(named)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"a seed stands twice: {value}")
+        return value
+
+    @field_validator("image_encoders", "text_encoders")
+    @classmethod
+    def _distinct_encoders(cls, value: list[EncoderConfig] | None) -> list[EncoderConfig] | None:
+        ids = [encoder.id for encoder in value or []]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise ValueError(f"encoder {twice[0]!r} stands twice")
+        if value == []:
+            raise ValueError("the list is empty: there would be zero pairs")
+        return value
+
+    @field_validator("tasks")
+    @classmethod
+    def _distinct_tasks(cls, value: list[TaskConfig]) -> list[TaskConfig]:
+        if len({task.label for task in value}) != len(value):
+            raise ValueError("two tasks have the same label; give them different `label`s")
+        return value
+
+    @field_validator("selection")
+    @classmethod
+    def _selects_by_a_task(cls, value: SelectionConfig, info: ValidationInfo) -> SelectionConfig:
+        labels = [task.label for task in info.data.get("tasks", ())]
+        if labels and value.task not in labels:
+            raise ValueError(f"task {value.task!r} is not one of the tasks; {near(value.task, labels)}")
+        return value
+
+    @field_validator("reference")
+    @classmethod
+    def _refers_to_a_method(cls, value: str | None, info: ValidationInfo) -> str | None:
+        methods = info.data.get("methods", {})
+        if value is not None and methods and value not in methods:
+            raise ValueError(f"{value!r} is not one of the methods; {near(value, methods)}")
+        return value
+
+    def task(self, label: str) -> TaskConfig:
+        """The task with this label."""
+        return next(task for task in self.tasks if task.label == label)
+
+    @property
+    def storage_path(self) -> Path:
+        """Absolute storage folder: as written relative to the sweep file, or ``runs`` below the current folder."""
+        if "://" in self.storage:
+            raise HarnessError(
+                f"storage {self.storage!r}: only folders can be used",
+                where=place(self.source, "storage"),
+                fix="mount the bucket or use a path",
+            )
+        given = Path(self.storage).expanduser()
+        return (self.root / given if self.storage else Path.cwd() / "runs").resolve()
+
+    @property
+    def root(self) -> Path:
+        """Folder of the sweep file."""
+        return self.source.parent

@@ -1,0 +1,93 @@
+"""What the cells of a plan will cost, in closed form."""
+
+from dataclasses import dataclass
+
+from harness.contract.fit import Estimate
+from harness.contract.method import Convention, RungEstimates, counted_by, estimate_of
+from harness.contract.pairs import Pair
+from harness.sweep.located import errors_located
+from harness.sweep.plan import Plan, ReadyMethod
+from harness.sweep.resolve import ResolvedSweep
+
+
+@dataclass(frozen=True)
+class MethodEstimate:
+    """What the plan says of one method, per seed (None: the method cannot tell).
+
+    Attributes:
+        flops: Phase -> FLOPs and ``total``, under the sweep's ``flop_convention``.
+        flops_ours: The same under ``ours``.
+        updates_per_pair: Mean over the pairs.
+        trained_params: Parameters that the method trains.
+    """
+
+    flops: dict[str, float] | None = None
+    flops_ours: dict[str, float] | None = None
+    updates_per_pair: float | None = None
+    trained_params: int | None = None
+
+
+def estimates(plan: Plan) -> dict[str, MethodEstimate]:
+    """The closed-form cost of every method, averaged over the seeds."""
+    convention = plan.sweep.flop_convention
+    found = {}
+    for label, ready in plan.methods.items():
+        pairs = plan.resolved.pairs
+        groups = [pairs] if ready.rungs else ready.groups(pairs)
+        ours = _counts(plan.resolved, ready, groups, "ours")
+        shown = ours if convention == "ours" else _counts(plan.resolved, ready, groups, convention)
+        if ours is None or shown is None:
+            found[label] = MethodEstimate()
+            continue
+        weights = [len(group) for group in groups]
+        updates = sum(c.updates_per_pair * w for c, w in zip(shown, weights, strict=True)) / sum(weights)
+        found[label] = MethodEstimate(
+            flops=_by_phase(shown),
+            flops_ours=_by_phase(ours),
+            updates_per_pair=updates,
+            trained_params=sum(count.trained_params for count in shown),
+        )
+    return found
+
+
+def check(plan: Plan) -> None:
+    """Find what would stop a cell, before compute is spent: empty splits, batches larger than the data, ...
+
+    Raises:
+        HarnessError: The first thing found.
+    """
+    plan.resolved.check()
+    plan.check_constraints()
+    for ready in plan.methods.values():
+        _estimate(plan.resolved, ready, ready.groups(plan.resolved.pairs)[0], "ours")
+
+
+def _counts(
+    resolved: ResolvedSweep, ready: ReadyMethod, groups: list[tuple[Pair, ...]], convention: Convention
+) -> list[Estimate] | None:
+    """Of each group of pairs; None if the method cannot tell one of them."""
+    if ready.rungs:
+        counts = [counted_by(convention, _estimate_rungs(resolved, ready))]
+    else:
+        counts = [_estimate(resolved, ready, pairs, convention) for pairs in groups]
+    known = [count for count in counts if count is not None]
+    return known if len(known) == len(counts) else None
+
+
+def _estimate(
+    resolved: ResolvedSweep, ready: ReadyMethod, pairs: tuple[Pair, ...], convention: Convention
+) -> Estimate | None:
+    with errors_located(resolved.sweep.source, f"methods.{ready.label}"):
+        return estimate_of(ready.method, resolved.sizes(pairs), ready.budget, convention)
+
+
+def _estimate_rungs(resolved: ResolvedSweep, ready: ReadyMethod) -> Estimate | None:
+    if not isinstance(ready.method, RungEstimates):
+        return None
+    return ready.method.estimate_rungs([resolved.sizes((pair,)) for pair in resolved.pairs], ready.budget)
+
+
+def _by_phase(counts: list[Estimate]) -> dict[str, float]:
+    phases = {phase for count in counts for phase in count.flops}
+    flops = {phase: sum(count.flops.get(phase, 0.0) for count in counts) for phase in sorted(phases)}
+    return {**flops, "total": sum(flops.values())}

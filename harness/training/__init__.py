@@ -1,0 +1,1 @@
+"""The gradient-descent loop that methods share: one recipe, counted, scored and recorded the same way."""

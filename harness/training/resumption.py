@@ -1,0 +1,29 @@
+"""The state of a training between two rungs: what a later one needs to go on exactly."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+def saved(step: int, trained: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Parameters, both moments and the steps done."""
+    state = {"step": torch.tensor(step)}
+    for number, parameter in enumerate(trained):
+        state[f"parameter.{number}"] = parameter.detach().cpu().contiguous()
+        for name, value in optimizer.state[parameter].items():
+            state[f"{name}.{number}"] = value.detach().cpu().contiguous()
+    return state
+
+
+def restore(state: Mapping[str, Tensor], trained: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> int:
+    """The inverse of ``saved``; returns the steps done."""
+    for number, parameter in enumerate(trained):
+        with torch.no_grad():
+            parameter.copy_(state[f"parameter.{number}"])
+        own = [name for name in state if name.endswith(f".{number}") and not name.startswith("parameter.")]
+        # A fused AdamW keeps its count of steps beside the parameter, like the moments.
+        optimizer.state[parameter] = {
+            name.rpartition(".")[0]: state[name].to(parameter.device, copy=True) for name in own
+        }
+    return int(state["step"])
