@@ -19,11 +19,9 @@ from harness.contract.fit import Estimate, Fit, Progress
 from harness.contract.ledger import Ledger
 from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
+from harness.contract.seeding import stream
 from harness.errors import HarnessError
 from harness.training.recipe import Recipe
-
-DESIGN_STREAM = 0xC0FE2
-"""Keeps the design's random stream apart from the batches', which use the bare seed."""
 
 Grid = Int64[np.ndarray, "pairs 2"]
 """(image encoder's number, text encoder's number) of every pair."""
@@ -56,7 +54,7 @@ def design(pairs: Sequence[Pair], count: int, seed: int) -> list[int]:
         Positions in ``pairs``, ascending.
     """
     grid = grid_of(pairs)
-    rng = np.random.default_rng([seed, DESIGN_STREAM])
+    rng = stream(seed, "design")
     sides = grid.max(axis=0) + 1
     exposure = [np.zeros(n) for n in sides]
     part = [np.arange(sides[0]), sides[0] + np.arange(sides[1])]  # connected component of every encoder
@@ -139,7 +137,7 @@ def low_rank_rest(
         seed: Of the start.
         sweeps: Alternations.
     """
-    rng = np.random.default_rng([seed, DESIGN_STREAM + 1])
+    rng = stream(seed, "low rank")
     spread = np.sqrt(max(float(np.abs(rest).max(initial=0.0)), 1e-12))
     factors = [spread * rng.standard_normal((int(n) + 1, rank)) for n in grid.max(axis=0)]
     for _ in range(sweeps):
@@ -165,7 +163,7 @@ class Cover(Recipe):
     penalty: Annotated[float, Field(ge=0)] = 0.05
 
     kind: ClassVar[Kind] = "joint"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @abstractmethod
     def predict(

@@ -20,7 +20,7 @@ from harness.training.trainee import PairByPair
 
 def pair_generator(seed: int, pair: Pair) -> torch.Generator:
     """The pair's own random stream: the same whatever other pairs are trained beside it."""
-    return generator(seed, *pair)
+    return generator(seed, "connector", *pair)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Ape(Recipe):
     lr: Positive = 2e-3
 
     kind: ClassVar[Kind] = "per_pair"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train the cell's one pair."""

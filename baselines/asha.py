@@ -24,7 +24,7 @@ class ApeAsha(ApeInRungs):
     cost ``harness plan`` shows. A pair's numbers at a rung are reproducible; which pairs reach it is not.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def reduction_factor(self) -> float:

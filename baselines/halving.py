@@ -96,7 +96,7 @@ class ApeHalving(ApeInRungs):
     After each rung the best 1/eta of its pairs (rounded down, at least one) go on, by validation score.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def keep(self, rung: int, scores: Mapping[Pair, float], *, higher_is_better: bool) -> list[Pair]:
         """The best 1/eta of a rung's pairs, ties in the order of their names."""

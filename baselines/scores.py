@@ -21,10 +21,8 @@ from harness.contract.budget import Budget
 from harness.contract.fit import Estimate, Fit, Progress
 from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
+from harness.contract.seeding import stream
 from harness.errors import HarnessError
-
-NULL_STREAM = 0x9E12
-"""Keeps the permutations' random stream apart from the sample's, which uses the bare seed."""
 
 Rows = Annotated[int, Field(ge=8)]
 V = TypeVar("V")
@@ -46,7 +44,7 @@ class SampleScore(ABC, Generic[V]):
     calibration: Literal["subtract", "standardise"] = "subtract"
 
     kind: ClassVar[Kind] = "score"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.calibration == "standardise" and self.null == 1:
@@ -76,7 +74,7 @@ class SampleScore(ABC, Generic[V]):
         """Score all pairs on one sample."""
         sizes, rows = problem.sizes, self._rows(problem.sizes)
         batch = next(problem.train.batches(rows, seed))
-        rng = np.random.default_rng([seed, NULL_STREAM])
+        rng = stream(seed, "null")
         orders = [torch.from_numpy(rng.permutation(rows)).to(problem.device) for _ in range(self.null)]
 
         def read(encoder: str, *, is_target: bool) -> V:

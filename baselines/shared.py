@@ -34,7 +34,7 @@ class SharedConnector(Recipe):
     """
 
     kind: ClassVar[Kind] = "joint"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all groups together."""
@@ -44,7 +44,7 @@ class SharedConnector(Recipe):
             group = group_of(sizes, pair)
             if group not in shared:
                 stream = pair_generator(seed, (group[0], f"dimension {group[1]}"))
-                tensors = sizes.connector.init(sizes.dims(pair), stream, device=problem.device)
+                tensors = sizes.connector.init(sizes.dims(pair), stream, device=problem.device, dtype=self.dtype)
                 shared[group] = Connector(sizes.connector, tensors)
 
         def connectors(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
@@ -52,7 +52,7 @@ class SharedConnector(Recipe):
 
         trainee = PairByPair(
             parameters=[tensor for connector in shared.values() for tensor in connector.tensors.values()],
-            objective=problem.objective(logit_scale=self.logit_scale),
+            objective=problem.objective(logit_scale=self.logit_scale, dtype=self.dtype),
             connectors=connectors,
             pair_sampler=itertools.repeat(problem.pairs),
             pairs_per_step=len(problem.pairs),

@@ -33,7 +33,7 @@ class Stack:
         pairs: The pairs.
         kind: Their kind.
         tensors: Each pair's fresh tensors.
-        objective: What they minimise.
+        objectives: What they minimise: one for all pairs together if it can compute them so, else one for each.
         lr: Their peak learning rate.
     """
 
@@ -42,24 +42,27 @@ class Stack:
         pairs: Sequence[Pair],
         kind: ConnectorKind,
         tensors: Sequence[Mapping[str, Tensor]],
-        objective: Objective,
+        objectives: Sequence[Objective],
         lr: float,
     ) -> None:
-        self.pairs, self.objective, self.lr = tuple(pairs), objective, lr
+        self.pairs, self.objectives, self.lr = tuple(pairs), tuple(objectives), lr
+        self._together = isinstance(self.objectives[0], StackedObjective)
         stacked = {name: torch.stack([own[name].detach() for own in tensors]) for name in tensors[0]}
         self.connector = Connector(kind, {name: tensor.requires_grad_() for name, tensor in stacked.items()})
 
     @property
     def trained(self) -> list[Tensor]:
-        """The objective's parameters and all tensors."""
-        return [*self.objective.parameters(), *self.connector.tensors.values()]
+        """The objectives' parameters and all tensors."""
+        of_objectives = [tensor for objective in self.objectives for tensor in objective.parameters()]
+        return [*of_objectives, *self.connector.tensors.values()]
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """The sum of the pairs' losses, so that each pair's gradient is its own loss's."""
-        if isinstance(self.objective, StackedObjective):
-            return self.objective.stacked_loss(self.connector, self.pairs, batch).sum()
-        alone = [self.objective.loss(self.of(row), pair, batch) for row, pair in enumerate(self.pairs)]
-        return torch.stack(alone).sum()
+        first = self.objectives[0]
+        if isinstance(first, StackedObjective):
+            return first.stacked_loss(self.connector, self.pairs, batch).sum()
+        each = zip(self.objectives, self.pairs, strict=True)
+        return torch.stack([own.loss(self.of(row), pair, batch) for row, (own, pair) in enumerate(each)]).sum()
 
     def of(self, row: int) -> Connector:
         """One pair's connector, as views."""
@@ -70,18 +73,38 @@ class Stack:
 
         Gradients of a pair whose norm is not finite become zero: it has diverged, and must not touch what is shared.
         """
-        grads = [p.grad for p in self.trained if p.grad is not None]
+        grads = self._grads_of_pairs()
         norms = torch.stack([grad.flatten(1).norm(dim=1) if grad.dim() > 1 else grad.abs() for grad in grads])
         total = norms.norm(dim=0)
-        if math.isfinite(limit):
-            factor = (limit / (total + 1e-6)).clamp(max=1.0)
-            for grad in grads:
-                grad.mul_(factor.view(-1, *[1] * (grad.dim() - 1)))
+        factor = (limit / (total + 1e-6)).clamp(max=1.0) if math.isfinite(limit) else torch.ones_like(total)
         gone = ~torch.isfinite(total)
-        if gone.any():
-            for grad in grads:
+        for grad in grads:
+            if math.isfinite(limit):
+                grad.mul_(factor.view(-1, *[1] * (grad.dim() - 1)))
+            if gone.any():
                 grad[gone] = 0.0
+        self._write_back(grads)
         return total
+
+    def _grads_of_pairs(self) -> list[Tensor]:
+        """Gradients with the pairs on the first axis; those of each pair's own objective are copies."""
+        tensors = [tensor.grad for tensor in self.connector.tensors.values() if tensor.grad is not None]
+        if self._together:
+            own = [p.grad for p in self.objectives[0].parameters() if p.grad is not None]
+        else:
+            own = [torch.stack(grads) for grads in self._grads_of_objectives()]
+        return [*own, *tensors]
+
+    def _grads_of_objectives(self) -> list[tuple[Tensor, ...]]:
+        """Parameter of the pairs' own objectives -> its gradient for each pair."""
+        of_pairs = [[p.grad for p in own.parameters() if p.grad is not None] for own in self.objectives]
+        return list(zip(*of_pairs, strict=True))
+
+    def _write_back(self, grads: Sequence[Tensor]) -> None:
+        """Put the clipped gradients of the pairs' own objectives where they came from."""
+        for own, clipped in zip([] if self._together else self._grads_of_objectives(), grads, strict=False):
+            for grad, row in zip(own, clipped, strict=True):
+                grad.copy_(row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +156,7 @@ class ApeStacked(Recipe):
     lrs: Mapping[str, Positive] = field(default_factory=dict)
 
     kind: ClassVar[Literal["joint"]] = "joint"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all pairs."""
@@ -163,8 +186,12 @@ class ApeStacked(Recipe):
             kind.init(sizes.dims(pair), pair_generator(seed, pair), device=problem.device, dtype=self.dtype)
             for pair in pairs
         ]
-        objective = problem.objective(logit_scale=self.logit_scale, dtype=self.dtype, pairs=tuple(pairs))
-        return Stack(pairs, kind, tensors, objective, lr)
+        together = self._objective(problem, pairs)
+        alone = [] if isinstance(together, StackedObjective) else [self._objective(problem, [pair]) for pair in pairs]
+        return Stack(pairs, kind, tensors, alone or [together], lr)
+
+    def _objective(self, problem: Problem, pairs: Sequence[Pair]) -> Objective:
+        return problem.objective(logit_scale=self.logit_scale, dtype=self.dtype, pairs=tuple(pairs))
 
     def _grouped(self, sizes: Sizes) -> list[tuple[list[Pair], float]]:
         """Pairs of equal shape and learning rate, and that rate."""

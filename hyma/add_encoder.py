@@ -54,13 +54,13 @@ class AddEncoder(Hyma):
     condition_lr: Positive = 1e-1
     seen: bool = False
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     smoke: ClassVar[Mapping[str, int]] = {"condition_updates": 1}
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """The joint run, then the new condition; scores and connectors of all pairs."""
         known, new = self._parts(problem.sizes)
-        network = self.network(known, seed).to(problem.device)
+        network = self.network(known, seed).to(problem.device, self.dtype)
         of_known = dataclasses.replace(problem, sizes=known)
         trainee = joint_trainee(self, of_known, network, seed)
         joint = train(of_known, budget, self, trainee, seed=seed, progress=progress)
@@ -68,8 +68,9 @@ class AddEncoder(Hyma):
             return joint
         of_new, ledger = dataclasses.replace(problem, sizes=new), problem.ledger
         network.requires_grad_(False)
-        means = bank_means(of_new) if network.needs_means else {}
+        means = bank_means(of_new, self.dtype) if network.needs_means else {}
         condition = NewCondition(network, new, self.held_out, means)
+        ledger.add("hypernet", network.decoder.forward_flops(len(new.pairs)))
         with torch.no_grad():
             untouched = {pair: made.frozen() for pair, made in condition(new.pairs).items()}
         before = {**joint.scores, **{pair: of_new.score(pair, made) for pair, made in untouched.items()}}
@@ -110,10 +111,12 @@ class AddEncoder(Hyma):
             pairs_per_step=per_step,
             parameters=rows * self.condition_dim,
             hypernet_step=network.decoder.condition_step_flops(per_step),
+            generation=network.decoder.forward_flops(len(new.pairs)),
         )
         phases = {*joint.flops, *added.flops}
         both = {phase: joint.flops.get(phase, 0.0) + added.flops.get(phase, 0.0) for phase in phases}
         untouched = sum(map(sizes.score_flops, new.pairs))
+        both["hypernet"] += network.decoder.forward_flops(len(new.pairs))
         updates = len(known.pairs) * joint.updates_per_pair + len(new.pairs) * added.updates_per_pair
         return Estimate(
             flops=both | {"eval": both.get("eval", 0.0) + untouched},
@@ -155,11 +158,12 @@ class AddEncoder(Hyma):
         recipe = self._condition_recipe(problem.sizes)
         trainee = PairByPair(
             parameters=[condition.offset],
-            objective=problem.objective(logit_scale=self.logit_scale),
+            objective=problem.objective(logit_scale=self.logit_scale, dtype=self.dtype),
             connectors=condition,
             pair_sampler=SAMPLERS.get("balanced")(problem.sizes, recipe.pairs_per_step, seed),
             pairs_per_step=recipe.pairs_per_step,
             hypernet_step=network.decoder.condition_step_flops(recipe.pairs_per_step),
+            generation=network.decoder.forward_flops(len(problem.pairs)),
             shuffle=self.shuffle,
         )
         budget = Budget(updates_per_pair=self.condition_updates)
@@ -185,7 +189,7 @@ class NewCondition(nn.Module):
         shared = network.condition.shared_by_encoder
         self._row = {pair: 0 if shared else row for row, pair in enumerate(sizes.pairs)}
         rows = 1 if shared else len(sizes.pairs)
-        self.offset = nn.Parameter(torch.zeros(rows, start.shape[-1], device=start.device))
+        self.offset = nn.Parameter(torch.zeros(rows, start.shape[-1], device=start.device, dtype=start.dtype))
 
     def conditions(self, pairs: Sequence[Pair]) -> Float[Tensor, "pairs dim"]:
         """The new condition of each pair."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from harness.contract.flops import linear_step
+from harness.contract.flops import linear_forward
 from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
 from harness.contract.registry import Registry
@@ -50,9 +50,13 @@ class Conditioning(nn.Module, abc.ABC):
             means: As in ``forward``.
         """
 
-    def step_flops(self, pairs: int) -> float:
-        """Closed form: matrix products for this many pairs, forward and backward."""
+    def forward_flops(self, pairs: int) -> float:
+        """Closed form: matrix products for this many pairs."""
         return 0.0
+
+    def step_flops(self, pairs: int) -> float:
+        """The same with the gradients; what a condition is made from is frozen."""
+        return 2 * self.forward_flops(pairs)
 
 
 CONDITIONINGS: Registry[type[Conditioning]] = Registry(
@@ -147,9 +151,9 @@ class MeanFeatures(Conditioning):
         """What the trained map makes of the means of an encoder, seen or not."""
         return self(pairs, means)
 
-    def step_flops(self, pairs: int) -> float:
-        """One linear layer; the means are frozen."""
-        return linear_step(pairs, self._image_dim + self._text_dim, self.dim, input_gradient=False)
+    def forward_flops(self, pairs: int) -> float:
+        """One linear layer."""
+        return linear_forward(pairs, self._image_dim + self._text_dim, self.dim)
 
 
 def _padded(mean: Float[Tensor, " dim"], size: int) -> Float[Tensor, " size"]:

@@ -58,6 +58,10 @@ class Decoder(nn.Module, ABC):
     def step_flops(self, pairs: int) -> float:
         """Closed form: matrix products of all layers for this many pairs, forward and backward."""
 
+    def forward_flops(self, pairs: int) -> float:
+        """The same without the gradients: every product is made once forward and twice for its gradients."""
+        return self.step_flops(pairs) / 3
+
     def condition_step_flops(self, pairs: int) -> float:
         """The same where only the conditions are trained: no gradient of the weights, one product of three less."""
         return self.step_flops(pairs) * 2 / 3

@@ -14,7 +14,7 @@ from harness.connectors.linear import Linear
 from harness.contract.budget import Budget
 from harness.contract.connector import Connector, ConnectorKind, Dims, Tensors, TensorShape, drawn, layer_of
 from harness.contract.fit import Estimate, Fit, Progress
-from harness.contract.flops import linear_step
+from harness.contract.flops import linear_forward, linear_step
 from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
 from harness.contract.seeding import generator
@@ -79,7 +79,7 @@ class EncoderLayers(Recipe):
     sampling: str = "balanced"
 
     kind: ClassVar[Kind] = "joint"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all encoders' layers together."""
@@ -105,6 +105,7 @@ class EncoderLayers(Recipe):
             connectors=merged if factored else composed,
             step_connectors=(lambda pairs, batch: composed(pairs)) if factored else None,
             kind=kind,
+            generation=self.merging(sizes),
             pair_sampler=SAMPLERS.get(self.sampling)(sizes, self.pairs_per_step, seed),
             pairs_per_step=self.pairs_per_step,
         )
@@ -123,7 +124,7 @@ class EncoderLayers(Recipe):
             for owner, layers in owners(sizes, kind, pair).items():
                 if owner in found:
                     continue
-                stream = generator(seed, owner)
+                stream = generator(seed, "encoder layer", owner)
                 if isinstance(kind, TwoFactors):
                     own = {name: shape for name, shape in shapes.items() if layer_of(name) in layers}
                     found[owner] = {name: drawn(shape, stream) for name, shape in own.items()}
@@ -154,7 +155,15 @@ class EncoderLayers(Recipe):
             pairs_per_step=self.pairs_per_step,
             parameters=sum(counted.values()),
             kind=kind,
+            generation=self.merging(sizes),
         )
+
+    def merging(self, sizes: Sizes) -> float:
+        """FLOPs of merging the factors of all pairs for scoring."""
+        if not isinstance(self.applied(sizes), TwoFactors):
+            return 0.0
+        dims = [sizes.dims(pair) for pair in sizes.pairs]
+        return sum(linear_forward(d.out_dim, self.space_dim, d.in_dim) for d in dims)
 
 
 def _layers(kind: ConnectorKind, dims: Dims) -> list[str]:

@@ -2,15 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
 from harness.contract.registry import Registry
+from harness.contract.seeding import stream
 from harness.errors import HarnessError
-
-PAIRS_STREAM = 0x9A185
-"""Keeps the pairs' random stream apart from the batches', which use the bare seed."""
 
 SAMPLERS: Registry[Callable[[Sizes, int, int], Iterator[tuple[Pair, ...]]]] = Registry(
     "sampling", {"balanced": "hyma.exposure:balanced", "published": "hyma.exposure:published"}, group="hyma.samplers"
@@ -46,7 +42,7 @@ def balanced(sizes: Sizes, per_step: int, seed: int) -> Iterator[tuple[Pair, ...
 
 
 def _balanced(pairs: tuple[Pair, ...], per_step: int, seed: int) -> Iterator[tuple[Pair, ...]]:
-    rng = np.random.default_rng([seed, PAIRS_STREAM])
+    rng = stream(seed, "pairs of each step")
     waiting: list[int] = []
     while True:
         step, waiting = waiting[:per_step], waiting[per_step:]

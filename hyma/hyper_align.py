@@ -43,7 +43,7 @@ class HyperAlign(Joint):
     scaling: ScalingName = "published"
     max_out: Size | None = None
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def architecture(self, sizes: Sizes) -> Architecture:
         """One layer, so no embedding of it.
@@ -92,10 +92,10 @@ class HyperAlignPublished(HyperAlign):
     warmup: Fraction = 0.0
     schedule: Literal["cosine", "constant"] = "constant"
     clip: Positive | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp16"
+    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp16"
     sampling: str = "published"
     shuffle: bool = False
     init: Init = "published"
     max_out: Size | None = PUBLISHED_OUT
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3

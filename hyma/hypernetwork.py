@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from harness.contract import seeding
 from harness.contract.connector import Connector, TensorShape
 from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
@@ -57,7 +58,7 @@ class Hypernetwork(nn.Module):
 
     def __init__(self, sizes: Sizes, architecture: Architecture, *, seed: int) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeding.generator(seed, "hypernetwork")
         self._kind = sizes.connector
         self._shapes = {pair: sizes.connector.shapes(sizes.dims(pair)) for pair in sizes.pairs}
         self.layers = layer_scalings(
@@ -107,12 +108,16 @@ class Hypernetwork(nn.Module):
             for place, (scaling, maximal) in enumerate(zip(layer.tensors, self.decoder(told, number), strict=True)):
                 profile: Tensor | None = self.get_buffer(f"profile{number}_{place}")
                 if profile is not None:
-                    maximal = maximal * profile[:, None]
+                    maximal = maximal * profile.view(-1, *[1] * (maximal.dim() - 2))
                 cut = scaling.cut(maximal, [shape[scaling.name] for shape in shapes])
                 for of_pair, tensor in zip(tensors, cut, strict=True):
                     of_pair[scaling.name] = tensor
         return [Connector(self._kind, of_pair) for of_pair in tensors]
 
+    def forward_flops(self, pairs: int) -> float:
+        """Closed form: matrix products of generating this many pairs' connectors."""
+        return self.condition.forward_flops(pairs) + self.decoder.forward_flops(pairs)
+
     def step_flops(self, pairs: int) -> float:
-        """Closed form: matrix products of generating this many pairs' connectors, forward and backward."""
+        """The same with the gradients."""
         return self.condition.step_flops(pairs) + self.decoder.step_flops(pairs)

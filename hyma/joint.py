@@ -56,7 +56,7 @@ class Joint(Recipe):
     scaling: ScalingName = "fan_in"
 
     kind: ClassVar[Kind] = "joint"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         if not self.hidden:
@@ -84,7 +84,7 @@ class Joint(Recipe):
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all pairs' connectors together."""
-        network = self.network(problem.sizes, seed).to(problem.device)
+        network = self.network(problem.sizes, seed).to(problem.device, self.dtype)
         trainee = joint_trainee(self, problem, network, seed)
         return train(problem, budget, self, trainee, seed=seed, progress=progress)
 
@@ -100,6 +100,7 @@ class Joint(Recipe):
             pairs_per_step=self.pairs_per_step,
             parameters=sum(p.numel() for p in network.parameters()),
             hypernet_step=network.step_flops(self.pairs_per_step),
+            generation=network.forward_flops(len(sizes.pairs)),
         )
 
 
@@ -109,33 +110,34 @@ def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: 
     A conditioning on features sees the means of the step's batch while it trains; for scoring and export it sees the
     means over the training banks, so that connectors do not depend on the last batch.
     """
-    frozen_means = bank_means(problem) if network.needs_means else None
+    frozen_means = bank_means(problem, method.dtype) if network.needs_means else None
 
     def from_batch(pairs: Sequence[Pair], batch: Batch) -> Mapping[Pair, Connector]:
-        return network(pairs, batch_means(problem, pairs, batch, texts=network.condition.reads_texts))
+        means = batch_means(pairs, batch, method.dtype, texts=network.condition.reads_texts)
+        return network(pairs, means)
 
     return PairByPair(
         parameters=list(network.parameters()),
-        objective=problem.objective(logit_scale=method.logit_scale),
+        objective=problem.objective(logit_scale=method.logit_scale, dtype=method.dtype),
         connectors=lambda pairs: network(pairs, frozen_means),
         step_connectors=from_batch if network.needs_means else None,
         pair_sampler=SAMPLERS.get(method.sampling)(problem.sizes, method.pairs_per_step, seed),
         pairs_per_step=method.pairs_per_step,
         hypernet_step=network.step_flops(method.pairs_per_step),
+        generation=network.forward_flops(len(problem.pairs)),
         shuffle=method.shuffle,
     )
 
 
-def batch_means(problem: Problem, pairs: Sequence[Pair], batch: Batch, *, texts: bool) -> Means:
+def batch_means(pairs: Sequence[Pair], batch: Batch, dtype: torch.dtype, *, texts: bool) -> Means:
     """Mean embedding of every image (and text) encoder of these pairs over one batch, on the device."""
-    train = problem.train
-    means = {image: train.images(image, batch.images).mean(0) for image in dict.fromkeys(i for i, _ in pairs)}
+    means = {image: batch.image(image).mean(0) for image in dict.fromkeys(i for i, _ in pairs)}
     if texts:
-        means |= {text: train.texts(text, batch.captions).mean(0) for text in dict.fromkeys(t for _, t in pairs)}
-    return {encoder: mean.to(problem.device) for encoder, mean in means.items()}
+        means |= {text: batch.text(text).mean(0) for text in dict.fromkeys(t for _, t in pairs)}
+    return {encoder: mean.to(dtype) for encoder, mean in means.items()}
 
 
-def bank_means(problem: Problem) -> Means:
+def bank_means(problem: Problem, dtype: torch.dtype = torch.float32) -> Means:
     """Mean embedding of every encoder of the problem over its training bank, on the device."""
     means = {}
     for names, read, rows in (
@@ -143,9 +145,9 @@ def bank_means(problem: Problem) -> Means:
         (dict.fromkeys(text for _, text in problem.pairs), problem.train.texts, len(problem.train.caption_rows)),
     ):
         for name in names:
-            total = torch.zeros(())
+            total = torch.zeros((), dtype=torch.float64)
             for start in range(0, rows, ROWS_AT_ONCE):
                 at = torch.arange(start, min(start + ROWS_AT_ONCE, rows)).numpy()
                 total = total + read(name, at).double().sum(0)
-            means[name] = (total / rows).float().to(problem.device)
+            means[name] = (total / rows).to(problem.device, dtype)
     return means

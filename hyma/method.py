@@ -19,7 +19,7 @@ class Hyma(Joint):
 
     layer_dim: Size = 8
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def architecture(self, sizes: Sizes) -> Architecture:
         """The layer's embedding beside the pair's."""

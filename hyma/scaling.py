@@ -63,7 +63,7 @@ class TensorScaling:
         The published scale shrinks with the slice, so the rows that small slices use must start smaller. With rows
         between neighbouring sizes d' < d of variance (d + d') / 3, every slice of d rows has mean d / 3.
         """
-        if self.scaling == "fan_in" or self.init == "published" or len(self.size) < 2:
+        if self.scaling == "fan_in" or self.init == "published":
             return None
         factors = torch.empty(self.size[0])
         edges = [0, *sorted({*self.rows, self.size[0]})]

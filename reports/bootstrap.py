@@ -13,6 +13,7 @@ from jaxtyping import Float, Int32, Num
 from scipy.stats import norm
 
 from harness.contract.metric import Metric, measured
+from harness.contract.seeding import stream
 
 RESAMPLES = 1000
 RESAMPLES_SLOW = 300
@@ -30,8 +31,8 @@ class PairQueries:
         unit: Query name -> ``[queries]`` unit that each query belongs to.
     """
 
-    values: dict[str, Num[np.ndarray, " queries"]]
-    unit: dict[str, Int32[np.ndarray, " queries"]]
+    values: dict[str, Num[np.ndarray, " _"]]
+    unit: dict[str, Int32[np.ndarray, " _"]]
 
 
 def pair_queries(
@@ -67,7 +68,7 @@ def draw_weights(
         seed: Of the draw.
     """
     pool = np.arange(images) if present is None else present
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "bootstrap")
     weights = np.zeros((resamples, images))
     for row in weights:
         row += np.bincount(pool[rng.integers(len(pool), size=len(pool))], minlength=images)

@@ -64,9 +64,11 @@ def _parts(record: CellRecord) -> dict[str, float]:
     """A cell's device-seconds without overlap: the ledger's sections lie inside ``fit``, except the runner's own."""
     spent = dict(record.ledger.seconds)
     fit, runner = spent.pop("fit", record.device_s), spent.pop("runner_eval", 0.0)
+    wasted = spent.pop("wasted", 0.0)
     spent["rest of fit"] = max(0.0, fit - sum(spent.values()))
     spent["runner_eval"] = runner
-    spent["outside"] = max(0.0, record.wall_s - fit - runner)
+    spent["wasted"] = wasted
+    spent["outside"] = max(0.0, record.wall_s - fit - runner - wasted)
     return {name: value * held(record) for name, value in spent.items()}
 
 

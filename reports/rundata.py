@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -158,20 +159,9 @@ def _method(label: str, planned: PlannedMethod, manifest: Manifest, records: Map
 
 def _joined(records: list[CellRecord]) -> CellRecord:
     """One pair's rungs, in order, as one record without a curve: checkpoints of pairs that stopped do not go on."""
-    last, ledgers = records[-1], [record.ledger for record in records]
-    ledger = LedgerRecord(
-        flops={
-            p: sum(one.flops.get(p, 0.0) for one in ledgers) for p in dict.fromkeys(p for o in ledgers for p in o.flops)
-        },
-        seconds={
-            s: sum(one.seconds.get(s, 0.0) for one in ledgers)
-            for s in dict.fromkeys(s for o in ledgers for s in o.seconds)
-        },
-        updates=sum(one.updates for one in ledgers),
-        samples=sum(one.samples for one in ledgers),
-    )
+    ledger = reduce(LedgerRecord.plus, (record.ledger for record in records))
     spent = {"wall_s": sum(r.wall_s for r in records), "device_s": sum(r.device_s for r in records)}
-    return last.model_copy(update={"ledger": ledger, "curve": [], **spent})
+    return records[-1].model_copy(update={"ledger": ledger, "curve": [], **spent})
 
 
 def _places(pairs: Iterable[tuple[str, str]], columns: Mapping[tuple[str, str], int]) -> list[int]:

@@ -46,7 +46,9 @@ def sweep(
         from harness.sweep.smoke import smoked
 
         config = smoked(config)
+    from harness.run.attempts import retire
     from harness.run.backends.base import BackendOptions, backend_for
+    from harness.run.banks import check_same_weights, check_unchanged
     from harness.run.manifest import make_manifest
     from harness.run.stopping import missing, record_skipped
     from harness.sweep.estimates import check
@@ -60,7 +62,9 @@ def sweep(
     before = store.manifest() if store.planned() else None
     with interruptible():
         extract_with_bars(plan.resolved)
+    check_same_weights(plan)
     manifest = make_manifest(plan)
+    check_unchanged(before, manifest, store)
     spent = before.elapsed_s or 0.0 if before else 0.0
     store.write_manifest(manifest.model_copy(update={"elapsed_s": spent}))
     _warn_of_changed_sources(before, manifest)
@@ -71,7 +75,7 @@ def sweep(
     done_before = len(store.finished(plan.by_key) - {cell.key for cell in lacking})
     bad: list[CellRecord] = []
     for cell in todo:
-        store.drop_cell(cell.key)  # what a failed attempt left must not be taken for the new one's
+        retire(store, cell.key)  # what a failed attempt left must not be taken for the new one's
     if todo:
         higher = manifest.selection.higher_is_better
         try:

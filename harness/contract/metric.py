@@ -13,7 +13,7 @@ from jaxtyping import Num
 
 from harness.contract.record import Record
 
-PerQuery = Mapping[str, Num[np.ndarray, " queries"]]
+PerQuery = Mapping[str, Num[np.ndarray, " _"]]
 """Metric name -> ``[queries]`` what each query gave."""
 
 
@@ -60,6 +60,6 @@ def values(metrics: Mapping[str, Metric], queries: PerQuery) -> dict[str, float]
     return found
 
 
-def _value(metric: Metric, queries: Num[np.ndarray, " queries"]) -> float:
+def _value(metric: Metric, queries: Num[np.ndarray, " _"]) -> float:
     average = np.median if metric.average == "median" else np.mean
     return metric.linked(float(average(np.asarray(queries, dtype=np.float64))))

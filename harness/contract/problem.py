@@ -45,7 +45,7 @@ class Sizes:
         pairs: The pairs of the cell.
         image_dims: Image encoder id -> its embedding dimension.
         text_dims: The same for text encoders.
-        train_images: Images (and so samples) of one epoch.
+        train_images: Training images that have a caption, and so samples of one epoch.
         connector: The kind of connector that the sweep asks for.
         direction: Which side is mapped.
         objective: What training minimises, for its closed-form costs.

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from harness.contract.pairs import Direction, Pair
+from harness.contract.seeding import stream
 from harness.errors import HarnessError
 
 
@@ -59,18 +60,20 @@ class Split:
     ) -> Iterator["Batch"]:
         """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
 
-        The same seed gives the same batches to every method. Without ``shuffle`` images come in their stored order.
+        Images without captions take no part. The same seed gives the same batches to every method. Without
+        ``shuffle`` images come in their stored order.
 
         Raises:
             HarnessError: The batch is larger than the data.
         """
-        n = len(self.image_rows)
-        check_batch_size(batch_size, n)
         order, first, counts = self._captions_by_image
+        captioned = np.flatnonzero(counts)
+        n = len(captioned)
+        check_batch_size(batch_size, n)
         epoch = 0
         while True:
-            rng = np.random.default_rng([seed, epoch])
-            images = rng.permutation(n) if shuffle else np.arange(n)
+            rng = stream(seed, "data order", epoch)
+            images = captioned[rng.permutation(n)] if shuffle else captioned
             captions = order[first[images] + (rng.random(n) * counts[images]).astype(np.int64)]
             for start in range(0, n - batch_size + 1, batch_size):
                 chosen = slice(start, start + batch_size)

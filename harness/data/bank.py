@@ -49,6 +49,8 @@ class BankMeta(Record):
         encode_seconds: Seconds of embedding all rows, over all interrupted attempts.
         latency: What one sample took, measured on the way; None for banks that nothing was run for, or made before it
             was measured.
+        weights: Digest of the encoder's weights as they were loaded: what a revision that is not pinned meant then;
+            empty where nothing was loaded or the revision says it.
         packages: Versions of the packages that took part.
     """
 
@@ -70,6 +72,7 @@ class BankMeta(Record):
     encode_flops: float | None = None
     encode_seconds: float = 0.0
     latency: Latency | None = None
+    weights: str = ""
     packages: dict[str, str] = {}
 
 

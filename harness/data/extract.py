@@ -25,11 +25,11 @@ import numpy as np
 from jaxtyping import Float
 
 from harness.contract.files import write_atomic
-from harness.contract.record import Latency
+from harness.contract.record import Latency, Record
 from harness.contract.registry import near
 from harness.data.bank import EMBEDDINGS, META, Bank, BankDtype, BankMeta, bank_identity, bank_path, open_bank
 from harness.data.base import Dataset
-from harness.encoders.base import EncoderInfo, EncoderSpec, Modality, scheme_of
+from harness.encoders.base import EncoderInfo, EncoderSpec, HasWeights, Modality, scheme_of
 from harness.errors import HarnessError
 
 Progress = Callable[[int, int], None]
@@ -107,9 +107,21 @@ def extract(
             report(count, count)
             return open_bank(path)
         work = _Work(path / f"shards-{shard_rows}-{batch_size}", info, count, shard_rows, dtype)
-        flops = _fill(work, dataset, spec, batch_size, device, report)
-        _join(work, path, dataset, flops, _latency(work, batch_size, device))
+        source = _fill(work, dataset, spec, batch_size, device, report)
+        _join(work, path, dataset, source, _latency(work, batch_size, device))
     return open_bank(path, verify=False)
+
+
+class _SourceNotes(Record):
+    """What a bank in the making is made by, kept beside its shards.
+
+    Attributes:
+        flops: FLOPs of one sample, if known.
+        weights: Digest of the encoder's weights.
+    """
+
+    flops: float | None = None
+    weights: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +139,10 @@ class _Work:
         for number, start in enumerate(range(0, self.count, self.shard_rows)):
             yield self.folder / f"shard-{number:05d}.npy", start, min(start + self.shard_rows, self.count)
 
+    def missing(self) -> list[tuple[Path, int, int]]:
+        """Shards that are not there, or not whole."""
+        return [shard for shard in self.shards() if self.read(shard[0], shard[2] - shard[1]) is None]
+
     def read(self, file: Path, rows: int) -> np.ndarray | None:
         """A finished shard, or None."""
         try:
@@ -138,20 +154,25 @@ class _Work:
 
 def _fill(
     work: _Work, dataset: Dataset, spec: EncoderSpec, batch_size: int, device: str, report: Progress
-) -> float | None:
-    """Embed the shards that are missing; FLOPs of one sample, if known."""
-    missing = [shard for shard in work.shards() if work.read(shard[0], shard[2] - shard[1]) is None]
+) -> _SourceNotes:
+    """Embed the shards that are missing."""
+    missing = work.missing()
+    notes = work.folder / "source.json"
+    before = _read_notes(notes)
+    if not missing and before:
+        report(work.count, work.count)
+        return before
+    seconds: list[float] = []
+    embed, source = _source(work.info, dataset, spec, device, seconds)
+    if before and before.weights != source.weights:  # another revision since: its rows must not stand beside these
+        for file, _, _ in work.shards():
+            file.unlink(missing_ok=True)
+        missing = work.missing()
     done = work.count - sum(stop - start for _, start, stop in missing)
     report(done, work.count)
-    notes = work.folder / "flops.json"
-    if not missing:
-        with contextlib.suppress(OSError, ValueError):
-            return json.loads(notes.read_text(encoding="utf-8"))
-    seconds: list[float] = []
-    embed, flops = _source(work.info, dataset, spec, device, seconds)
     if dataset.own_encoders(work.info.modality) is not None:
         batch_size = work.shard_rows  # nothing runs, so there is no batch to keep small
-    write_atomic(notes, json.dumps(flops).encode())
+    write_atomic(notes, source.model_dump_json().encode())
     for file, start, stop in missing:
         began = time.perf_counter()
         parts = []
@@ -165,18 +186,27 @@ def _fill(
         write_atomic(file.with_suffix(".seconds"), str(time.perf_counter() - began).encode())
         write_atomic(file.with_suffix(".batches"), json.dumps({device: seconds}).encode())
         write_atomic(file, buffer.getvalue())
-    return flops
+    return source
+
+
+def _read_notes(file: Path) -> _SourceNotes | None:
+    try:
+        return _SourceNotes.model_validate_json(file.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _source(
     info: EncoderInfo, dataset: Dataset, spec: EncoderSpec, device: str, seconds: list[float]
-) -> tuple[Rows, float | None]:
-    """How to embed rows [start, stop), and the FLOPs of one sample; each batch appends its seconds per sample."""
+) -> tuple[Rows, _SourceNotes]:
+    """How to embed rows [start, stop), and by what; each batch appends its seconds per sample."""
     if dataset.own_encoders(info.modality) is not None:
-        return lambda start, stop: dataset.embeddings(info.id, info.modality, start, stop), info.flops_per_sample
+        notes = _SourceNotes(flops=info.flops_per_sample)
+        return lambda start, stop: dataset.embeddings(info.id, info.modality, start, stop), notes
     encoder = scheme_of(spec).load(spec, info.modality, device=device)
     flops = encoder.forward_flops()
-    flops = info.flops_per_sample if flops is None else flops
+    weights = encoder.weights_digest() if isinstance(encoder, HasWeights) else ""
+    notes = _SourceNotes(flops=info.flops_per_sample if flops is None else flops, weights=weights)
 
     def timed(samples: Any) -> np.ndarray:
         # From PIL image or string to array, so with the encoder's own preprocessing and without reading files.
@@ -195,7 +225,7 @@ def _source(
         stream["at"] = stop
         return timed(list(islice(stream["samples"], stop - start)))
 
-    return embed, flops
+    return embed, notes
 
 
 def _checked(rows: np.ndarray, start: int, stop: int, info: EncoderInfo) -> np.ndarray:
@@ -236,7 +266,7 @@ def _latency(work: _Work, batch_size: int, device: str) -> Latency | None:
     return Latency(seconds_per_sample=statistics.median(seconds), batch_size=batch_size, device=device)
 
 
-def _join(work: _Work, path: Path, dataset: Dataset, flops: float | None, latency: Latency | None) -> None:
+def _join(work: _Work, path: Path, dataset: Dataset, source: _SourceNotes, latency: Latency | None) -> None:
     """Shards -> ``embeddings.npy``, then ``meta.json``, then the shards go."""
     sha, zero_rows, seconds = hashlib.sha256(), 0, 0.0
     header = io.BytesIO()
@@ -275,9 +305,10 @@ def _join(work: _Work, path: Path, dataset: Dataset, flops: float | None, latenc
         license=info.license,
         dataset=dataset.name,
         dataset_digest=dataset.digest,
-        encode_flops=None if flops is None else flops * work.count,
+        encode_flops=None if source.flops is None else source.flops * work.count,
         encode_seconds=seconds,
         latency=latency,
+        weights=source.weights,
         packages=_packages(),
     )
     write_atomic(path / META, meta.model_dump_json(indent=1).encode())

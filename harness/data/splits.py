@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.contract.seeding import stream
 from harness.data.base import SPLITS
 from harness.errors import HarnessError
 
@@ -66,7 +67,7 @@ def split_rows(
     if len(group_of) != n:
         raise HarnessError(f"{len(group_of)} groups for {n} images")
     sizes = np.bincount(group_of) if n else np.zeros(0, dtype=np.int64)
-    order = np.random.default_rng(config.seed).permutation(len(sizes))
+    order = stream(config.seed, "split").permutation(len(sizes))
     middle = np.empty(len(sizes))
     middle[order] = np.cumsum(sizes[order]) - sizes[order] / 2
     # The last split with a share takes the rest, whatever rounding says; a share of 0 has no width to fall into.

@@ -103,6 +103,18 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class HasWeights(Protocol):
+    """A loaded encoder that can say which weights it has.
+
+    A name such as ``main`` or a model's plain name may mean other weights tomorrow; what was loaded does not change.
+    """
+
+    def weights_digest(self) -> str:
+        """Digest of the loaded weights."""
+        ...
+
+
+@runtime_checkable
 class Scheme(Protocol):
     """One way to name and load encoders: one file of this folder."""
 

@@ -1,6 +1,7 @@
 """Encoders that are torch modules: seeds, the image loop, counting a forward."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -83,6 +84,15 @@ def count_forward(module: nn.Module, *inputs: Tensor) -> float | None:
         return None
 
 
+def digest_of(module: nn.Module) -> str:
+    """First 16 hex digits of the sha256 over a module's weights, by name."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
 @contextmanager
 def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of threads in which torch computes with one thread each.
@@ -136,6 +146,10 @@ class TorchImageEncoder:
     def _forward(self, pixels: list[Tensor]) -> Float[np.ndarray, "n dim"]:
         batch = torch.stack(pixels).to(self.device).contiguous(memory_format=torch.channels_last)
         return first(self.module(batch)).float().cpu().numpy()
+
+    def weights_digest(self) -> str:
+        """Digest of the loaded weights."""
+        return digest_of(self.module)
 
     @functools.cached_property
     def _flops(self) -> float | None:

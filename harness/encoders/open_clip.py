@@ -21,7 +21,7 @@ from harness.contract.registry import near
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import file_digest, folder_digest, options_of
 from harness.encoders.hub import WeightSource, guarded, hub_source, url_source, without_network
-from harness.encoders.modules import TorchImageEncoder, count_forward, first, parameters, seeded
+from harness.encoders.modules import TorchImageEncoder, count_forward, digest_of, first, parameters, seeded
 from harness.errors import HarnessError
 
 NONE = "none"
@@ -166,6 +166,10 @@ class TextTower:
             with torch.inference_mode():
                 out[start : start + len(texts)] = first(self.module(self._tokens(texts))).float().cpu().numpy()
         return out
+
+    def weights_digest(self) -> str:
+        """Digest of the loaded weights."""
+        return digest_of(self.module)
 
     def _tokens(self, texts: list[str]) -> Tensor:
         return self.tokenizer(texts).to(self.device)

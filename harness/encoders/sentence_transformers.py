@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import CAPTION_TOKENS, folder_digest, only, options_of
 from harness.encoders.hub import WeightSource, guarded, hub_source
-from harness.encoders.modules import count_forward, parameters, seeded
+from harness.encoders.modules import count_forward, digest_of, parameters, seeded
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -147,6 +147,10 @@ class SentenceEncoder:
             convert_to_numpy=True,
         )
         return np.asarray(rows, dtype=np.float32)
+
+    def weights_digest(self) -> str:
+        """Digest of the loaded weights."""
+        return digest_of(self.model)
 
     @functools.cached_property
     def _flops(self) -> float | None:

@@ -99,6 +99,11 @@ def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connec
             if e.id in (metrics.image, metrics.text)
         },
         "connector": described(connector.kind),
+        "weights": {
+            bank.encoder: bank.weights
+            for bank in manifest.banks.values()
+            if bank.weights and bank.encoder in (metrics.image, metrics.text)
+        },
         "direction": manifest.connector["direction"],
         "selection": manifest.selection.model_dump(),
         "validation": metrics.validation,

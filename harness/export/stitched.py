@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from harness.connectors.stored import kind_of
 from harness.contract.connector import Connector
-from harness.encoders.base import Encoder, EncoderSpec, Modality, scheme_of
+from harness.encoders.base import Encoder, EncoderSpec, HasWeights, Modality, scheme_of
 from harness.errors import HarnessError
 from harness.export.folder import CONFIG, CONNECTOR, FORMAT
 from harness.sweep.config import ENCODER_FACTS
@@ -87,7 +87,15 @@ class StitchedModel:
                 where="StitchedModel",
                 fix=f"in config.json, name the encoder that made them as scheme:name under {modality}_encoder.id",
             )
-        return scheme_of(spec).load(spec, modality, device=self._device)
+        encoder = scheme_of(spec).load(spec, modality, device=self._device)
+        trained_with = self.config["weights"].get(spec.id)
+        if trained_with and isinstance(encoder, HasWeights) and encoder.weights_digest() != trained_with:
+            raise HarnessError(
+                f"has other weights ({encoder.weights_digest()}) than the connector was trained with ({trained_with})",
+                where=spec.id,
+                fix="name the revision that was current then",
+            )
+        return encoder
 
     @torch.inference_mode()
     def _encode(self, encoder: Encoder, samples: list[Any], batch_size: int, *, mapped: bool) -> Tensor:

@@ -14,9 +14,11 @@ from harness.contract.fit import Fit
 from harness.contract.ledger import Ledger
 from harness.contract.pairs import Pair
 from harness.errors import Diverged, HarnessError
+from harness.run.attempts import WASTED, Attempt
+from harness.run.banks import banks_of
 from harness.run.cell_records import cell_record
 from harness.run.evaluation import evaluate
-from harness.run.problems import CellTimeout, banks_of, checked_connectors, problem_of
+from harness.run.problems import CellTimeout, checked_connectors, problem_of
 from harness.run.records import CellRecord, CheckpointRecord, LostPair, PairMetrics, Status
 from harness.run.store import RunStore
 from harness.run.threads import exact_threads
@@ -55,8 +57,10 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
     Only an interrupt leaves no record: the cell is then still missing.
     """
     ledger, start = Ledger(), time.perf_counter()
+    attempt = Attempt(store, cell.key, ledger)
     with exact_threads(cell.cpus):
-        outcome = _outcome(plan, store, cell, ledger)
+        outcome = _outcome(plan, store, cell, ledger, attempt)
+    attempt.book_wasted()
     fit, done = outcome.fit, outcome.status == "done"
     record = cell_record(
         plan,
@@ -70,7 +74,7 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
         updates_per_pair=fit.updates_per_pair if fit else ledger.updates / len(cell.pairs),
         samples_per_pair=fit.samples_per_pair if fit else ledger.samples / len(cell.pairs),
         trained_params=fit.trained_params if fit else 0,
-        wall_s=time.perf_counter() - start,
+        wall_s=time.perf_counter() - start + ledger.seconds.get(WASTED, 0.0),
         device_s=ledger.seconds.get("fit", 0.0),
         diverged_step=outcome.diverged_step,
         lost=[
@@ -88,11 +92,11 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
     return record
 
 
-def _outcome(plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger) -> Outcome:
+def _outcome(plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger, attempt: Attempt) -> Outcome:
     """Fit and evaluate; whatever goes wrong becomes the outcome."""
     outcome = Outcome()
     try:
-        problem, progress = problem_of(plan, store, cell, ledger)
+        problem, progress = problem_of(plan, store, cell, ledger, attempt)
         ready = plan.methods[cell.label]
         with ledger.section("fit"):
             fit = ready.method.fit(problem, ready.budget, seed=cell.seed, progress=progress)

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from harness.connectors.stored import described
+from harness.run.banks import bank_records
 from harness.run.provenance import provenance, sources_of
 from harness.run.records import Manifest, PlannedMethod, SelectionRecord, TaskRecord
 from harness.sweep.encoders import encoder_record
@@ -43,6 +44,7 @@ def make_manifest(plan: Plan) -> Manifest:
             "skipped": len(index.skipped),
         },
         cells=list(plan.cells),
+        banks=bank_records(plan),
         provenance=provenance(),
     )
 

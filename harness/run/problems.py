@@ -16,6 +16,7 @@ from harness.contract.pairs import Pair
 from harness.contract.problem import Problem
 from harness.contract.stopping import Rung
 from harness.errors import HarnessError
+from harness.run.attempts import Attempt
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
@@ -25,7 +26,9 @@ class CellTimeout(Exception):
     """A cell ran longer than its method's ``resources.timeout_s``."""
 
 
-def problem_of(plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger) -> tuple[Problem, Progress]:
+def problem_of(
+    plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger, attempt: Attempt
+) -> tuple[Problem, Progress]:
     """The problem of a cell, and what its method reports progress to.
 
     Raises:
@@ -53,13 +56,14 @@ def problem_of(plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger) -
         chance=chance,
         rung=_rung(plan, store, cell),
     )
-    return problem, _progress(plan, cell)
+    return problem, _progress(plan, cell, attempt)
 
 
-def _progress(plan: Plan, cell: PlannedCell) -> Progress:
+def _progress(plan: Plan, cell: PlannedCell, attempt: Attempt) -> Progress:
     limit, start = plan.methods[cell.label].config.resources.timeout_s, time.perf_counter()
 
     def progress(step: int, steps: int) -> None:
+        attempt.note()
         if limit is not None and time.perf_counter() - start > limit:
             raise CellTimeout(f"stopped after {limit:g} s at step {step} of {steps}")
 
@@ -109,15 +113,3 @@ def checked_connectors(problem: Problem, fit: Fit) -> dict[Pair, Connector]:
     if bad:
         raise ValueError(f"no finite connector of {len(bad)} of {len(made)} pairs, first {bad[0]}")
     return connectors
-
-
-def banks_of(plan: Plan, cell: PlannedCell) -> dict[str, str]:
-    """Content digests of the banks that a cell was made from and evaluated on."""
-    resolved = plan.resolved
-    names = {name for pair in cell.pairs for name in pair}
-    found = {}
-    for request in resolved.banks.values():
-        meta = request.read_meta() if request.spec.id in names else None
-        if meta is not None:
-            found[f"{request.dataset.name} {request.info.modality} {request.spec.id}"] = meta.digest
-    return found

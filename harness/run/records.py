@@ -91,10 +91,23 @@ class LedgerRecord(Record):
             samples=ledger.samples,
         )
 
+    def plus(self, other: "LedgerRecord") -> "LedgerRecord":
+        """Both added up."""
+        return LedgerRecord(
+            flops=_added(self.flops, other.flops),
+            seconds=_added(self.seconds, other.seconds),
+            updates=self.updates + other.updates,
+            samples=self.samples + other.samples,
+        )
+
     @property
     def total(self) -> float:
         """The method's own FLOPs."""
         return sum(self.flops.get(phase, 0.0) for phase in PHASES)
+
+
+def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in (one | other)}
 
 
 NOTHING_SPENT = LedgerRecord(flops={}, seconds={}, updates=0, samples=0)
@@ -202,6 +215,20 @@ class SelectionRecord(Record):
     constraints: dict[str, Any] = {}
 
 
+class BankRecord(Record):
+    """What a run remembers of a bank.
+
+    Attributes:
+        encoder: The encoder's id.
+        digest: sha256 of its embeddings.
+        weights: Digest of the encoder's weights that made them; empty where nothing was loaded.
+    """
+
+    encoder: str
+    digest: str
+    weights: str = ""
+
+
 class Manifest(Record):
     """The plan of a run."""
 
@@ -221,5 +248,7 @@ class Manifest(Record):
     rows: dict[str, int]
     """``{"train": images, "validation": images, "test": images, "captions": all captions, "skipped": images}``."""
     cells: list[PlannedCell]
+    banks: dict[str, BankRecord] = {}
+    """Bank (``<dataset> <modality> <encoder id>``) -> its content, so that one that is made again is noticed."""
     elapsed_s: float | None = None
     provenance: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 import dataclasses
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from harness.contract.connector import CONNECTORS, ConnectorKind
@@ -138,7 +139,7 @@ class ResolvedSweep:
             pairs=(),
             image_dims={name: encoder.info.dim for name, encoder in images.items()},
             text_dims={name: encoder.info.dim for name, encoder in texts.items()},
-            train_images=len(self.index.splits["train"]),
+            train_images=len(np.unique(self.index.paired("train")[2])),
             connector=self.connector,
             direction=self.sweep.connector.direction,
             objective=self.objective,

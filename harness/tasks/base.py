@@ -80,7 +80,7 @@ class Evaluation(ABC):
         """What each query gives, for these metrics (all with queries of their own)."""
 
     @abstractmethod
-    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " queries"]]:
+    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " _"]]:
         """Query name -> ``[queries]`` unit that each query belongs to: what a bootstrap resamples."""
 
     @abstractmethod
@@ -145,7 +145,7 @@ def ranks_of_right(
     queries: Float[Tensor, "queries dim"],
     answers: Float[Tensor, "answers dim"],
     right: Int[Tensor, " queries"],
-) -> Int[np.ndarray, " queries"]:
+) -> Int[np.ndarray, " _"]:
     """Rank of the right answer of every query by inner product, 1 for the best, without the whole matrix.
 
     Ties count half of the tied distractors, rounded up, so that a constant score never looks like a hit.

@@ -83,7 +83,7 @@ class PairedEvaluation(Evaluation):
         sides = both_sides(connector.to(view.device), images, texts, view.direction)
         return self._task.compare(*sides, torch.from_numpy(owner).to(view.device), metrics)
 
-    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " queries"]]:
+    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " _"]]:
         """The image of each query."""
         image_rows, _, owner = self.dataset.index().paired(split)
         return {"text_to_image": owner.astype(np.int32), "image_to_text": np.arange(len(image_rows), dtype=np.int32)}

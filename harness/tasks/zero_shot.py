@@ -90,7 +90,7 @@ class ZeroShotEvaluation(Evaluation):
         ranks = ranks_of_right(images, classes, torch.from_numpy(labels).to(view.device))
         return {name: hits(ranks, KS[name]) for name in metrics}
 
-    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " queries"]]:
+    def units(self, split: str) -> Mapping[str, Int[np.ndarray, " _"]]:
         """Every image is one query."""
         return {"zero_shot": np.arange(len(self._labelled(split)[0]), dtype=np.int32)}
 

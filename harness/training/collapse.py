@@ -10,6 +10,7 @@ from torch.nn import functional
 from harness.contract.connector import Connector
 from harness.contract.pairs import Pair
 from harness.contract.problem import Problem
+from harness.contract.seeding import stream
 from harness.contract.split import Batch
 
 LEAST_UPDATES = 20
@@ -49,7 +50,7 @@ def collapsed(
     few = updates < LEAST_UPDATES
     if problem.chance is None or (few and len(scores) == 1):
         return None, ()
-    rng = np.random.default_rng(0)
+    rng = stream(0, "chance")
     draws = np.array([problem.chance(rng) for _ in range(DRAWS)])
     sign = 1 if problem.higher_is_better else -1
     limit = draws.mean() + sign * SPREADS * draws.std()

@@ -43,6 +43,7 @@ def estimate_training(
     pairs_per_step: int,
     parameters: int,
     hypernet_step: float = 0.0,
+    generation: float = 0.0,
     kind: ConnectorKind | None = None,
 ) -> Estimate:
     """Closed form of what ``train`` books, the mean over the pairs standing for the pairs of a step.
@@ -54,6 +55,7 @@ def estimate_training(
         pairs_per_step: Pairs in one step.
         parameters: Parameters that the optimiser updates, without the objective's own.
         hypernet_step: FLOPs of generating one step's connectors, forward and backward.
+        generation: FLOPs of making the connectors of all pairs once, for scoring.
         kind: Kind of connector that a step applies; None: the sweep's.
     """
     trained = parameters + sizes.objective.trained_params(len(sizes.pairs), recipe.logit_scale)
@@ -62,9 +64,13 @@ def estimate_training(
     step |= {"hypernet": hypernet_step, "optimizer": adamw_step(trained)}
     per_epoch = sizes.steps_per_epoch(recipe.batch_size)
     steps = budget.steps(steps_per_epoch=per_epoch, updates_per_step=share, flops_per_step=sum(step.values()))
-    scored = len(checkpoint_steps(steps, per_epoch / share)) * sum(sizes.score_flops(pair) for pair in sizes.pairs)
+    checkpoints = len(checkpoint_steps(steps, per_epoch / share))
+    spent = {phase: flops * steps for phase, flops in step.items() if flops}
+    if generation:
+        spent["hypernet"] = spent.get("hypernet", 0.0) + checkpoints * generation
+    scored = checkpoints * sum(sizes.score_flops(pair) for pair in sizes.pairs)
     return Estimate(
-        flops={phase: flops * steps for phase, flops in step.items() if flops} | {"eval": scored},
+        flops=spent | {"eval": scored},
         updates_per_pair=steps * share,
         trained_params=trained,
     )

@@ -142,6 +142,8 @@ class Training:
         """Score every pair's connector as it is now. Whether the training may go on."""
         pairs = self.problem.pairs
         at_once = max(PAIRS_AT_ONCE, self.trainee.pairs_per_step)
+        if self.trainee.generation:
+            self.problem.ledger.add("hypernet", self.trainee.generation)
         made: dict[Pair, Connector] = {}
         with torch.no_grad():
             for start in range(0, len(pairs), at_once):

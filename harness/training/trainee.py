@@ -30,6 +30,7 @@ class Trainee(ABC):
         pairs_per_step: Pairs in one step.
         kind: Kind of the connectors that a step applies, for their FLOPs; None: the sweep's.
         hypernet_step: Closed-form FLOPs of generating one step's connectors, forward and backward.
+        generation: Closed-form FLOPs of making the connectors of all pairs once, for scoring.
         shuffle: Whether every epoch's images come in a new order.
         independent: The pairs in the order of the norms that ``clip`` returns, when each is trained on its own: one
             that diverges is lost then, and the others go on. ``clip`` must leave it no gradient that is not finite.
@@ -40,6 +41,7 @@ class Trainee(ABC):
     pairs_per_step: int
     kind: ConnectorKind | None = None
     hypernet_step: float = 0.0
+    generation: float = 0.0
     shuffle: bool = True
     independent: Sequence[Pair] = ()
 

@@ -15,7 +15,9 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import ASHAScheduler
 
+from harness.contract.ledger import Ledger
 from harness.contract.stopping import AsyncPolicy
+from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
 from harness.run.backends.interrupts import interrupted, noted_interrupts
 from harness.run.backends.ray_cluster import check_resources, cluster
@@ -163,7 +165,7 @@ class _Callback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         cell = self._cell(trial)
         if not self._store.has(cell.key):
-            self._store.write_cell(_lost(self._plan, cell, trial))
+            self._store.write_cell(_lost(self._plan, self._store, cell, trial))
         self._listener.finished(self._store.record(cell.key))
 
     def _cell(self, trial: Any) -> PlannedCell:
@@ -201,16 +203,18 @@ class _RaceCallback(_Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         for cell in self._plan.rungs_from(self._cell(trial)):
             if not self._store.has(cell.key):
-                self._store.write_cell(_lost(self._plan, cell, trial))
+                self._store.write_cell(_lost(self._plan, self._store, cell, trial))
                 self._listener.finished(self._store.record(cell.key))
                 return
 
 
-def _lost(plan: Plan, cell: PlannedCell, trial: Any) -> CellRecord:
+def _lost(plan: Plan, store: RunStore, cell: PlannedCell, trial: Any) -> CellRecord:
     """The record of a cell whose worker failed or died (out of memory, say) before it could write one."""
+    ledger = Ledger()
+    Attempt(store, cell.key, ledger).book_wasted()
     trace = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else ""
     last = trace.rpartition("Failure #")[2].strip()
     raised = 'File "' in last  # an exception outside of run_cell, with its traceback, and not a process that died
     end = (last.splitlines() or [""])[-1].strip()
     error = end if raised else f"the worker process died (out of memory?): {end}"
-    return cell_record(plan, cell, "failed", error=error, traceback=trace or None)
+    return cell_record(plan, cell, "failed", ledger, error=error, traceback=trace or None)

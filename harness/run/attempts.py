@@ -1,0 +1,54 @@
+"""Work that was lost: what attempts at a cell had spent that never finished, or failed and were tried again.
+
+An attempt notes every few seconds what it has spent. The next attempt finds the note, and what it says ends up in the
+cell's ledger under ``wasted``. A note is a lower bound: what was spent after it is not known.
+"""
+
+import time
+
+from harness.contract.ledger import Ledger
+from harness.run.records import LedgerRecord
+from harness.run.store import RunStore
+
+NOTE_EVERY_S = 5.0
+"""Seconds between two notes of a running attempt."""
+
+FIT, WASTED = "fit", "wasted"
+
+
+class Attempt:
+    """One attempt at a cell.
+
+    Args:
+        store: The run.
+        key: The cell's key.
+        ledger: What this attempt books.
+    """
+
+    def __init__(self, store: RunStore, key: str, ledger: Ledger) -> None:
+        self._store, self._key, self._ledger = store, key, ledger
+        self._lost = store.lost_attempt(key)
+        self._start = self._noted = time.perf_counter()
+
+    def note(self) -> None:
+        """Write down what has been spent, if the last note is old enough."""
+        now = time.perf_counter()
+        if now - self._noted >= NOTE_EVERY_S:
+            self._noted = now
+            spent = LedgerRecord.of(self._ledger)
+            own = spent.model_copy(update={"seconds": {FIT: now - self._start}})
+            self._store.note_attempt(self._key, own.plus(self._lost) if self._lost else own)
+
+    def book_wasted(self) -> None:
+        """Book what earlier attempts had spent. At the end, so that this attempt's curve starts at nothing."""
+        if self._lost is not None:
+            self._ledger.add(WASTED, self._lost.total)
+            self._ledger.seconds[WASTED] += sum(self._lost.seconds.get(name, 0.0) for name in (FIT, WASTED))
+
+
+def retire(store: RunStore, key: str) -> None:
+    """Make room for another attempt at a cell that failed: its files go, what it spent is remembered."""
+    spent = store.record(key).ledger if store.has(key) else None
+    if spent is not None and (spent.total or spent.seconds):
+        store.note_attempt(key, spent)
+    store.drop_cell(key)
