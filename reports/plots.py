@@ -20,12 +20,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from harness.contract.ledger import PHASES
 from harness.run.blobs import Blobs
 from reports import formatting
-from reports.analysis import Analysis, MethodResult
+from reports.analysis import Analysis
 from reports.compare import seed_mean
 from reports.curves import Point, curves_of, mean_point, ranked
 from reports.frontier_plot import frontier
 from reports.palette import HATCHES, MARKERS, OKABE_ITO
 from reports.ranking import oriented, places
+from reports.rows import MethodResult
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,

@@ -3,7 +3,8 @@
 import math
 
 from reports import formatting
-from reports.analysis import Analysis, MethodResult
+from reports.analysis import Analysis
+from reports.rows import MethodResult
 from reports.schema import Pair, Spent
 
 

@@ -24,7 +24,7 @@ def make_manifest(plan: Plan) -> Manifest:
         text_encoders=[encoder_record(resolved.bank(resolved.dataset, "text", name)) for name in resolved.texts],
         pairs=list(resolved.pairs),
         methods={label: _method_record(resolved, ready) for label, ready in plan.methods.items()},
-        reference=sweep.reference,
+        reference=plan.reference,
         seeds=sweep.seeds,
         tasks=[_task_record(resolved, number) for number in range(len(sweep.tasks))],
         selection=SelectionRecord(
@@ -56,6 +56,7 @@ def _method_record(resolved: ResolvedSweep, ready: ReadyMethod) -> PlannedMethod
         version=ready.method.version,
         config=_as_json(ready.method),
         budget={str(limit): value for limit, value in ready.config.budget.items()},
+        is_grid=ready.is_grid,
         sources=sources_of(type(ready.method), type(resolved.connector), resolved.objective),
     )
 

@@ -184,6 +184,8 @@ class PlannedMethod(Record):
     version: int
     config: dict[str, Any]
     budget: dict[str, float]
+    is_grid: bool = False
+    """It trains every pair for itself, and to the end."""
     sources: dict[str, str] = {}
     """Module -> digest of its source, of every module that makes the numbers: tells a change without a new version."""
 

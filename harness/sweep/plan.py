@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.contract.budget import Budget
-from harness.contract.method import METHODS, Method, takes_budget
+from harness.contract.method import METHODS, Method, TrainsPairsAlone, takes_budget
 from harness.contract.pairs import Pair
 from harness.contract.stopping import AsyncPolicy, Policy
 from harness.errors import HarnessError
@@ -46,6 +46,11 @@ class ReadyMethod:
         """The method's name without the folder of a plug-in file."""
         return without_folder(self.config.method)
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether it trains every pair for itself, and to the end."""
+        return isinstance(self.method, TrainsPairsAlone) and not self.rungs
+
     def groups(self, pairs: tuple[Pair, ...]) -> list[tuple[Pair, ...]]:
         """Pairs of each of its cells."""
         # In one order, so that a joint cell does not depend on the order of the sweep file.
@@ -70,6 +75,17 @@ class Plan:
     def sweep(self) -> Sweep:
         """The sweep file."""
         return self.resolved.sweep
+
+    @property
+    def reference(self) -> str | None:
+        """What rankings are compared with: as written, else the sweep's grid, of several the one with most training."""
+        if self.sweep.reference is not None:
+            return self.sweep.reference
+        grids = [ready for ready in self.methods.values() if ready.is_grid]
+        units = {unit for ready in grids for unit in ready.config.budget}
+        if len(units) > 1:  # passes and FLOPs, say, cannot be compared before anything has run
+            return grids[0].label
+        return max(grids, key=lambda ready: ready.budget.limit).label if grids else None
 
     @cached_property
     def by_key(self) -> Mapping[str, PlannedCell]:
