@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from harness.run.records import Manifest
 from harness.run.store import RunStore
-from reports.compare import Comparison, ReferenceScores, compare, near_ties, reference_scores, seed_mean
+from reports.compare import Comparison, ReferenceScores, compare, reference_scores, seed_mean
 from reports.constraints import allowed_pairs
 from reports.costs import MethodCost, cost_of
 from reports.ranking import pick
@@ -25,6 +25,7 @@ from reports.schema import (
     Value,
     Views,
 )
+from reports.separated import not_separated
 from reports.two_way import TwoWay, two_way
 from reports.views import CutReference, Side, cost_ratio, views_of
 
@@ -75,7 +76,7 @@ class Analysis:
         methods: Label -> result, in plan order.
         truth: The reference's test scores; None without a reference.
         decomposition: Image, text and interaction shares.
-        ties: Pairs that test noise cannot tell from the best, best first; None when that is unknown.
+        ties: Pairs that test units and seeds do not separate from the best, best first; None when that is unknown.
         cut_reference: View -> label -> how the reference ranks at that view's point.
         problems: Cells that failed, diverged or are missing.
         warnings: Label -> distinct warnings of its cells.
@@ -133,8 +134,8 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
         sides = {label: Side(data, costs[label], comparisons[label]) for label, data in run.methods.items()}
         own = sides.pop(reference.label)
         views, cuts = views_of(run, truth, own, sides)
-        decomposition = two_way(grid, *_numbers(run.manifest))
-        tied = near_ties(truth)
+        decomposition = two_way(grid, *run.encoders.T)
+        tied = not_separated(truth, seed=seed)
         ties = None if tied is None else [run.manifest.pairs[number] for number in tied]
     selection = run.manifest.selection
     summary = Summary(
@@ -209,13 +210,6 @@ def _result(
 def _mean(values: Float[np.ndarray, " pairs"]) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _numbers(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
-    """Image and text encoder's number of every pair."""
-    images = {name: number for number, name in enumerate(dict.fromkeys(i for i, _ in manifest.pairs))}
-    texts = {name: number for number, name in enumerate(dict.fromkeys(t for _, t in manifest.pairs))}
-    return np.array([images[i] for i, _ in manifest.pairs]), np.array([texts[t] for _, t in manifest.pairs])
 
 
 def _problems(run: RunData) -> list[Unfinished]:
