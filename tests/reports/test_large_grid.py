@@ -41,6 +41,7 @@ def test_nine_hundred_pairs_stay_readable(large) -> None:
         assert not any(a.overlaps(b) for a, b in zip(boxes[:-1], boxes[1:], strict=True)), "labels overlap"
     table = top_table(analysis)
     assert table is not None and len(table.rows) == 10
-    index, markdown = write_pages(analysis, large.path / "pages", {})
-    assert index.stat().st_size < 200_000 and markdown.stat().st_size < 50_000
+    pages = large.under("pages")
+    assert write_pages(analysis, pages, {}) == ["index.html", "report.md"]
+    assert len(pages.get("index.html")) < 200_000 and len(pages.get("report.md")) < 50_000
     assert time.perf_counter() - start < 60
