@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from harness.run.records import Manifest
 from harness.run.store import RunStore
-from reports.compare import Comparison, ReferenceScores, compare, near_ties, reference_scores, seed_mean
+from reports.compare import Comparison, compare
 from reports.constraints import allowed_pairs
 from reports.costs import cost_of
-from reports.delivered import delivered, surely_better, test_scores
+from reports.delivered import delivered, surely_better
+from reports.inferiority import NonInferiority, cheapest_passing, non_inferior
 from reports.ranking import pick
 from reports.recommendation import Recommendation, recommended
 from reports.rows import MethodResult, Yardstick, method_result
-from reports.rundata import RunData, load
+from reports.rundata import MethodData, RunData, load
 from reports.schema import NoiseCeiling, Pair, Selection, Summary, Value, Views
+from reports.scores import ReferenceScores, seed_mean, test_scores
+from reports.separated import not_separated
 from reports.two_way import TwoWay, two_way
 from reports.unfinished import Unfinished, unfinished_cells
 from reports.views import CutReference, Side, views_of
@@ -33,6 +34,8 @@ class Analysis:
         decomposition: Image, text and interaction shares.
         ties: Pairs that the reference's test scores do not separate from its best, best first; None when unknown.
         better: Label -> are its connectors surely better than the reference's (the one handed over, the mean).
+        passing: The cheapest method that ranks as well as the reference on validation data; None where none does.
+        inferiority: Label -> whether the method ranks as well as the reference on test data, where that can be said.
         recommendation: Which pair to stitch, and whose connector to take; None without a finished reference.
         cut_reference: View -> label -> how the reference ranks at that view's point.
         problems: Cells that failed, diverged or are missing.
@@ -46,6 +49,8 @@ class Analysis:
     decomposition: TwoWay = field(default_factory=TwoWay)
     ties: list[Pair] | None = None
     better: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+    passing: str | None = None
+    inferiority: Mapping[str, NonInferiority] = field(default_factory=dict)
     recommendation: Recommendation | None = None
     cut_reference: dict[str, dict[str, CutReference]] = field(default_factory=dict)
     problems: list[Unfinished] = field(default_factory=list)
@@ -78,22 +83,24 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
     if reference is None:
         results = _results(run, None, seed)
         return Analysis(run, _summary(run, results), results, problems=problems, warnings=warnings)
-    grid = reference_scores(run, reference, seed=seed)
+    grid = test_scores(run, reference, seed=seed)
     truth = grid.within(allowed_pairs(run.manifest))
     results = _results(run, Yardstick(truth, reference, cost_of(reference, run.manifest)), seed)
     better = surely_better({label: r.delivered for label, r in results.items() if label != reference.label})
     sides = {label: Side(result.data, result.cost, result.comparison) for label, result in results.items()}
     own = sides.pop(reference.label)
     views, cuts = views_of(run, truth, own, sides)
-    decomposition = two_way(grid, *_numbers(run.manifest))
+    decomposition = two_way(grid, *run.encoders.T)
     return Analysis(
         run,
         _summary(run, results, decomposition, views),
         results,
         truth,
         decomposition,
-        _close(run, truth),
+        _close(run, truth, seed),
         better,
+        _passing(run, results, reference),
+        _inferiority(run, results, truth, reference, seed),
         _recommendation(run, results, better, truth, seed),
         cuts,
         problems,
@@ -136,10 +143,23 @@ def _summary(
     )
 
 
-def _close(run: RunData, scores: ReferenceScores) -> list[Pair] | None:
+def _close(run: RunData, scores: ReferenceScores, seed: int) -> list[Pair] | None:
     """Pairs that these test scores do not separate from their best, best first; None where that is not known."""
-    numbers = near_ties(scores)
+    numbers = not_separated(scores, seed=seed)
     return None if numbers is None else [run.manifest.pairs[number] for number in numbers]
+
+
+def _passing(run: RunData, results: Mapping[str, MethodResult], reference: MethodData) -> str | None:
+    costs = {label: r.summary.flops.total for label, r in results.items() if r.cost.complete}
+    known = {label: spent for label, spent in costs.items() if spent is not None}
+    return cheapest_passing(reference, run.methods, known)
+
+
+def _inferiority(
+    run: RunData, results: Mapping[str, MethodResult], truth: ReferenceScores, reference: MethodData, seed: int
+) -> dict[str, NonInferiority]:
+    found = {label: non_inferior(truth, reference, run.methods[label], seed=seed) for label in results}
+    return {label: one for label, one in found.items() if one is not None and label != reference.label}
 
 
 def _recommendation(
@@ -156,14 +176,7 @@ def _recommendation(
         return None
     allowed = allowed_pairs(run.manifest)
     own = truth if label == reference else test_scores(run, run.methods[label], seed=seed).within(allowed)
-    return Recommendation(label, pair, better.get(label, (False, False)), _close(run, own))
-
-
-def _numbers(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
-    """Image and text encoder's number of every pair."""
-    images = {name: number for number, name in enumerate(dict.fromkeys(i for i, _ in manifest.pairs))}
-    texts = {name: number for number, name in enumerate(dict.fromkeys(t for _, t in manifest.pairs))}
-    return np.array([images[i] for i, _ in manifest.pairs]), np.array([texts[t] for _, t in manifest.pairs])
+    return Recommendation(label, pair, better.get(label, (False, False)), _close(run, own, seed))
 
 
 def _warnings(run: RunData) -> dict[str, list[str]]:

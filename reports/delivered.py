@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reports.bootstrap import percentile_interval
-from reports.compare import ReferenceScores, reference_scores, seed_mean
-from reports.rundata import MethodData, RunData
+from reports.scores import ReferenceScores, seed_mean
 
 NOTHING = (float("nan"), float("nan"))
 LEVEL = 0.95
@@ -52,11 +51,6 @@ class Delivered:
     gain: Estimate = Estimate()
     gap: Estimate = Estimate()
     pairs: int = 0
-
-
-def test_scores(run: RunData, data: MethodData, *, seed: int) -> ReferenceScores:
-    """Any method's test scores with paired resamples."""
-    return reference_scores(run, data, seed=seed)
 
 
 def delivered(

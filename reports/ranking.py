@@ -30,20 +30,19 @@ def _placed(scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return np.where(np.isnan(scores), -np.inf, scores)
 
 
-def spearman(scores: Scores, truth: TruthRows) -> Values:
+def spearman(scores: Float[np.ndarray, "*#batch n"], truth: Float[np.ndarray, "*#batch n"]) -> Values:
     """Spearman's rank correlation with mid-ranks for ties; NaN when the truth is constant.
 
-    Constant scores rank nothing: 0, the expected value of a random order.
+    Constant scores rank nothing: 0, the expected value of a random order. Scores may carry leading axes too, which
+    then go with those of the truth.
     """
-    x = rankdata(_placed(scores))
-    y = rankdata(_placed(truth), axis=-1)
-    x = x - x.mean()
+    x, y = (rankdata(_placed(values), axis=-1) for values in (scores, truth))
+    x = x - x.mean(axis=-1, keepdims=True)
     y = y - y.mean(axis=-1, keepdims=True)
-    scale = np.sqrt((x**2).sum() * (y**2).sum(axis=-1))
-    if not x.any():
-        return np.asarray(np.where(y.any(axis=-1), 0.0, np.nan))
+    across, own, other = (x * y).sum(axis=-1), (x**2).sum(axis=-1), (y**2).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(scale > 0, np.clip((y @ x) / scale, -1.0, 1.0), np.nan))
+        found = np.where(own > 0, np.clip(across / np.sqrt(own * other), -1.0, 1.0), 0.0)
+    return np.asarray(np.where(other > 0, found, np.nan))
 
 
 def kendall(scores: Scores, truth: TruthRows) -> Values:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.compare import seed_mean
 from reports.ranking import oriented
 from reports.rows import MethodResult
 from reports.schema import Pair
+from reports.scores import seed_mean
 
 
 @dataclass(frozen=True)

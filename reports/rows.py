@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool
 
-from reports.compare import Comparison, ReferenceScores, SeedStatistic, seed_mean
+from reports.compare import Comparison, SeedStatistic
 from reports.costs import MethodCost
 from reports.delivered import Delivered
 from reports.promises import one_training, promises_of
 from reports.ranking import pick
 from reports.rundata import MethodData, RunData
 from reports.schema import MethodSummary, Ndcg, Pair, SpearmanValue, Status, TopK, Value
+from reports.scores import ReferenceScores, seed_mean
 from reports.views import cost_ratio
 
 

@@ -183,8 +183,8 @@ class ViewEntry(Part):
     cost_ratio: CostRatio = CostRatio()
     spearman: Number = None
     regret: Number = None
-    delivered: Number = None  # null where the method is cut before its end: such connectors are not tested
-    mean_gap: Number = None  # to the reference at its full budget, as regret is; null as ``delivered``
+    delivered: Number = None  # test score of its connector for the pair it picks there; null where it was cut
+    mean_gap: Number = None  # of all its pairs there, to the reference at its full budget; null where it was cut
     budget: Spent = Spent()
     reference_budget: Spent = Spent()
     note: str | None = None  # why values are null, or what to know; left out when there is nothing to say

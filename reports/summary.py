@@ -9,7 +9,6 @@ from harness.errors import HarnessError
 from harness.run.blobs import Blobs
 from reports.schema import Summary
 
-
 SUMMARY = "summary.json"
 
 

@@ -4,19 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from harness.contract.ledger import PHASES
-from harness.run.blobs import Blobs
 from reports import formatting
-from reports.added import added_entries, added_rows
+from reports.added import added_rows
 from reports.analysis import Analysis
 from reports.compare import compare, seed_mean
 from reports.constraints import levels, pareto
-from reports.costs import held
 from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
 from reports.ranking import pick, places
-from reports.schema import Spent, Views
+from reports.schema import Spent
 from reports.summary import SUMMARY_COLUMNS, summary_rows
 from reports.text import budget_text, pair_name
 
