@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from jaxtyping import Bool
+
 from harness.run.records import Manifest
 from harness.run.store import RunStore
+from reports.agreement import Agreement, agreement
 from reports.compare import Comparison, compare
 from reports.constraints import allowed_pairs
 from reports.costs import cost_of
 from reports.delivered import delivered, surely_better
+from reports.fairness import fair_views
 from reports.inferiority import NonInferiority, cheapest_passing, non_inferior
 from reports.ranking import pick
 from reports.recommendation import Recommendation, recommended
@@ -18,7 +23,7 @@ from reports.schema import NoiseCeiling, Pair, Selection, Summary, Value, Views
 from reports.scores import ReferenceScores, seed_mean, test_scores
 from reports.separated import not_separated
 from reports.two_way import TwoWay, two_way
-from reports.unfinished import Unfinished, unfinished_cells
+from reports.unfinished import Gap, Unfinished, gaps, unfinished_cells
 from reports.views import CutReference, Side, views_of
 
 
@@ -37,6 +42,8 @@ class Analysis:
         passing: The cheapest method that ranks as well as the reference on validation data; None where none does.
         inferiority: Label -> whether the method ranks as well as the reference on test data, where that can be said.
         recommendation: Which pair to stitch, and whose connector to take; None without a finished reference.
+        agreement: The methods' rankings held against each other; None with a reference.
+        own_close: Without a reference: label -> pairs that the method's own test scores do not separate from its best.
         cut_reference: View -> label -> how the reference ranks at that view's point.
         problems: Cells that failed, diverged or are missing.
         warnings: Label -> distinct warnings of its cells.
@@ -52,6 +59,8 @@ class Analysis:
     passing: str | None = None
     inferiority: Mapping[str, NonInferiority] = field(default_factory=dict)
     recommendation: Recommendation | None = None
+    agreement: Agreement | None = None
+    own_close: Mapping[str, list[Pair]] = field(default_factory=dict)
     cut_reference: dict[str, dict[str, CutReference]] = field(default_factory=dict)
     problems: list[Unfinished] = field(default_factory=list)
     warnings: dict[str, list[str]] = field(default_factory=dict)
@@ -60,6 +69,16 @@ class Analysis:
     def manifest(self) -> Manifest:
         """The plan."""
         return self.run.manifest
+
+    @property
+    def allowed(self) -> Bool[np.ndarray, " pairs"]:
+        """Pairs that may be picked."""
+        return allowed_pairs(self.manifest)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """``problems``, those of one kind together."""
+        return gaps(self.problems, {label: len(result.data.cells) for label, result in self.methods.items()})
 
     @property
     def reference(self) -> MethodResult | None:
@@ -81,15 +100,14 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
     problems, warnings = unfinished_cells(run), _warnings(run)
     reference = run.reference
     if reference is None:
-        results = _results(run, None, seed)
-        return Analysis(run, _summary(run, results), results, problems=problems, warnings=warnings)
+        return _unreferenced(run, seed, problems, warnings)
     grid = test_scores(run, reference, seed=seed)
     truth = grid.within(allowed_pairs(run.manifest))
     results = _results(run, Yardstick(truth, reference, cost_of(reference, run.manifest)), seed)
     better = surely_better({label: r.delivered for label, r in results.items() if label != reference.label})
     sides = {label: Side(result.data, result.cost, result.comparison) for label, result in results.items()}
     own = sides.pop(reference.label)
-    views, cuts = views_of(run, truth, own, sides)
+    views, cuts = fair_views(run, *views_of(run, truth, own, sides), results)
     decomposition = two_way(grid, *run.encoders.T)
     return Analysis(
         run,
@@ -102,9 +120,25 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
         _passing(run, results, reference),
         _inferiority(run, results, truth, reference, seed),
         _recommendation(run, results, better, truth, seed),
-        cuts,
-        problems,
-        warnings,
+        cut_reference=cuts,
+        problems=problems,
+        warnings=warnings,
+    )
+
+
+def _unreferenced(run: RunData, seed: int, problems: list[Unfinished], warnings: dict[str, list[str]]) -> Analysis:
+    """Without a reference the methods are held against each other."""
+    results, allowed = _results(run, None, seed), allowed_pairs(run.manifest)
+    found = {label: not_separated(test_scores(run, d, seed=seed).within(allowed)) for label, d in run.methods.items()}
+    close = {label: numbers for label, numbers in found.items() if numbers}
+    return Analysis(
+        run,
+        _summary(run, results),
+        results,
+        agreement=agreement(run.methods, allowed, close),
+        own_close={label: [run.manifest.pairs[n] for n in numbers] for label, numbers in close.items()},
+        problems=problems,
+        warnings=warnings,
     )
 
 

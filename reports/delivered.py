@@ -33,6 +33,12 @@ class Estimate:
     draws: Float[np.ndarray, " resamples"] | None = None
     per_seed: tuple[float, ...] = ()
 
+    @property
+    def turned(self) -> "Estimate":
+        """The same number with the other sign."""
+        draws = None if self.draws is None else -self.draws
+        return Estimate(-self.value, (-self.ci95[1], -self.ci95[0]), draws, tuple(-value for value in self.per_seed))
+
 
 @dataclass(frozen=True)
 class Delivered:
@@ -64,14 +70,14 @@ def delivered(
         reference: The reference's test scores, limited to the pairs that may be picked.
         reference_pick: Number of the pair that the reference hands over.
     """
-    everything = np.isfinite(own.scores).any(axis=0)
+    everything = np.asarray(np.isfinite(own.scores).any(axis=0))
     gain = gap = Estimate()
     best = Estimate() if pick is None else _estimate(own, _only(own, pick))
     if reference is not None:
         if pick is not None and reference_pick is not None:
             theirs = _estimate(reference, _only(reference, reference_pick))
             gain = _difference(best, theirs)
-        both = everything & np.isfinite(reference.mean)
+        both = np.asarray(everything & np.isfinite(reference.mean))
         gap = _difference(_estimate(reference, both), _estimate(own, both))
     return Delivered(
         best=_as_written(best, own),
@@ -93,7 +99,7 @@ def surely_better(found: Mapping[str, Delivered]) -> dict[str, tuple[bool, bool]
         found: Label -> what the method delivers; without the reference's own.
     """
     wins = {(label, 0): d.gain for label, d in found.items()}
-    wins |= {(label, 1): _turned(d.gap) for label, d in found.items()}
+    wins |= {(label, 1): d.gap.turned for label, d in found.items()}
     moving = {key: e for key, e in wins.items() if e.draws is not None and np.std(e.draws) > 0}
     sure = dict.fromkeys(wins, False)
     if moving:
@@ -129,17 +135,8 @@ def _difference(one: Estimate, other: Estimate) -> Estimate:
     return _with_interval(one.value - other.value, draws, tuple(value for value in seeds if np.isfinite(value)))
 
 
-def _turned(estimate: Estimate) -> Estimate:
-    return Estimate(
-        -estimate.value,
-        (-estimate.ci95[1], -estimate.ci95[0]),
-        None if estimate.draws is None else -estimate.draws,
-        tuple(-value for value in estimate.per_seed),
-    )
-
-
 def _as_written(estimate: Estimate, scores: ReferenceScores) -> Estimate:
-    return estimate if scores.higher_is_better else _turned(estimate)
+    return estimate if scores.higher_is_better else estimate.turned
 
 
 def _with_interval(value: float, draws: np.ndarray | None, per_seed: tuple[float, ...]) -> Estimate:

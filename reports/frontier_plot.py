@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from reports import formatting
 from reports.analysis import Analysis
-from reports.frontier import COSTS, FEWEST, Cost, FrontierRow, Quality, frontier_entries, staircase, undominated
+from reports.frontier import COSTS, Cost, FrontierRow, Quality, frontier_entries, staircase, undominated
 from reports.palette import MARKERS, OKABE_ITO
 
 GREY = "#b4b4b4"
@@ -23,14 +23,19 @@ TOP = 1.05
 def connectors(analysis: Analysis) -> Figure | None:
     """What people get for the cost: mean score over all pairs, and the score of the connector that is handed over."""
     metric = analysis.manifest.selection.metric
-    labels = {"mean_score": f"test {metric}, mean over pairs", "delivered": f"test {metric} of the pair handed over"}
+    labels: dict[Quality, str] = {
+        "mean_score": f"test {metric}, mean over pairs",
+        "delivered": f"test {metric} of the pair handed over",
+    }
     title = "What connectors cost (grey: another entry is at least as cheap and as good)"
     figure = _figure(analysis, labels, title)
     reference = analysis.reference
     if figure is not None and reference is not None:
         row = reference.summary
         for number, value in enumerate((row.mean_score, row.delivered.value)):
-            for panel in figure.axes[2 * number : 2 * number + 2] if value is not None else ():
+            for panel in figure.axes[2 * number : 2 * number + 2]:
+                if value is None:
+                    continue
                 panel.axhline(value, color="#555555", lw=1, ls="--", label=f"{reference.label}'s own")
     if figure is not None:
         _legend(figure)
@@ -42,7 +47,7 @@ def frontier(analysis: Analysis) -> Figure | None:
     if analysis.reference is None:
         return None
     metric = analysis.manifest.selection.metric
-    labels = {
+    labels: dict[Quality, str] = {
         "spearman": "Spearman with the reference's test scores",
         "regret": f"regret ({metric}; 0 is perfect)",
     }
@@ -66,7 +71,7 @@ def frontier(analysis: Analysis) -> Figure | None:
 def _figure(analysis: Analysis, labels: Mapping[Quality, str], title: str) -> Figure | None:
     """One row of panels for each quality, FLOPs on the left and seconds on the right."""
     entries = [e for e in frontier_entries(analysis) if any(e.goodness(quality) is not None for quality in labels)]
-    if len(entries) < FEWEST:
+    if len(entries) < 2:
         return None
     families = list(dict.fromkeys(e.family for e in entries))
     style = {f: (OKABE_ITO[n % len(OKABE_ITO)], MARKERS[n % len(MARKERS)]) for n, f in enumerate(families)}
@@ -122,7 +127,7 @@ def _panel(
         axis.set_ylim(-HEADROOM * most, (1 + 2 * HEADROOM) * most)
     else:
         axis.margins(y=2 * HEADROOM)
-    _name(axis, [(e.label, *places[e.label]) for e in known if e.label in kept])
+    _name(axis, [(e.label, *places[e.label]) for e in known if e.label in kept or e.reference])
 
 
 def _place_of_nothing(axis: Axes, costs: Sequence[float]) -> float:

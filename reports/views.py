@@ -101,8 +101,8 @@ def _at_same_updates(
         return "one side has no updates of a single batch size"
     if cost.batch_size != reference.batch_size:
         return (
-            f"updates and samples per pair cannot both be equal: batch sizes {cost.batch_size} "
-            f"against {reference.batch_size}"
+            f"updates and samples per pair cannot both be equal: batch sizes {cost.batch_size} against "
+            f"{reference.batch_size}"
         )
     if any(curve.stops_pairs for side in (curves, ours) for curve in side.values()):
         return "one side stops trailing pairs: its pairs have different numbers of updates"

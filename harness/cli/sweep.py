@@ -21,7 +21,7 @@ from harness.cli.common import (
 )
 from harness.cli.embed import extract_with_bars
 from harness.cli.live import LiveLine
-from harness.cli.report import print_summary
+from harness.cli.report import print_report
 
 if TYPE_CHECKING:
     from harness.run.records import CellRecord, Manifest
@@ -90,7 +90,7 @@ def sweep(
 
     from reports.build import build_report
 
-    print_summary(build_report(store))
+    print_report(build_report(store))
     for record in bad:
         pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
         line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"

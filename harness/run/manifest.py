@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 from harness.connectors.stored import described
+from harness.data.bank import Bank
+from harness.data.repeats import embedded, repeated_captions, written
 from harness.run.banks import bank_records
 from harness.run.provenance import provenance, sources_of
 from harness.run.records import Manifest, PlannedMethod, SelectionRecord, TaskRecord
@@ -38,6 +40,8 @@ def make_manifest(plan: Plan) -> Manifest:
             "direction": sweep.connector.direction,
             "loss": sweep.connector.loss,
         },
+        smoke=sweep.smoke,
+        repeated_captions=_repeated_captions(resolved),
         rows={
             **{split: len(rows) for split, rows in index.splits.items()},
             "captions": index.n_captions,
@@ -47,6 +51,15 @@ def make_manifest(plan: Plan) -> Manifest:
         banks=bank_records(plan),
         provenance=provenance(),
     )
+
+
+def _repeated_captions(resolved: ResolvedSweep) -> int:
+    """Test captions of more than one test image; 0 where captions are embeddings that are not there yet."""
+    dataset = resolved.dataset
+    if dataset.own_encoders("text") is None:
+        return repeated_captions(resolved.index, "test", written(dataset))
+    request = resolved.bank(dataset, "text", next(iter(resolved.texts)))
+    return repeated_captions(resolved.index, "test", embedded(Bank(request.path))) if request.done else 0
 
 
 def _method_record(resolved: ResolvedSweep, ready: ReadyMethod) -> PlannedMethod:
