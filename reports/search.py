@@ -30,7 +30,7 @@ def _separately(analysis: Analysis) -> str:
     if analysis.ties is None:
         return "picks another pair here; whether a worse one cannot be said without stored queries"
     if pair in analysis.ties:
-        return "finds a pair here that is not separated from the best"
+        return "finds another pair than the best here, but one that is not separated from it"
     return "misses the best pair here"
 
 
