@@ -1,7 +1,8 @@
 """A method's ranking against the reference's test scores, with intervals.
 
-The reference's test scores are the truth, its mean over seeds; for the reference itself, each seed meets the mean
-of the others. Only the truth is resampled (test images): a method's own scores come from validation data.
+One footing for every row: seed s of a method meets the mean of the reference's other seeds (``scores.met_seeds``), and
+the reference's own row, so computed, is the noise ceiling. Only the truth is resampled (test units): a method's own
+scores come from validation data.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 
 from reports import ranking
 from reports.bootstrap import hull_interval, percentile_interval
+from reports.permutation import permutation_p
 from reports.ranking import RankStatistic
 from reports.scores import Matrix, ReferenceScores, met_seeds, reference_scores, seed_mean, test_scores
 
@@ -45,7 +47,7 @@ class Comparison:
         ndcg_k: min(7, pairs).
         top_k: min(3, pairs).
         pairs: Pairs compared (the most over the seeds).
-        p_value: One-sided permutation p-value of the mean Spearman correlation.
+        p_value: One-sided p-value of the mean Spearman correlation, by permuting encoders.
         picks: Picked pair's number per seed, among the pairs that both sides have.
     """
 
@@ -96,7 +98,7 @@ def compare(
         truth: The reference's test scores.
         scores: ``[seeds, pairs]`` the method's scores, larger is better, NaN for none.
         ran: ``[seeds, pairs]`` where it has a verdict.
-        own: The method is the reference itself: leave one seed out.
+        own: The method is the reference itself, which has no row where it has one seed.
         intervals: Compute the bootstrap intervals and the p-value too.
     """
     sides = _sides(truth, scores, ran, own=own)
@@ -121,7 +123,6 @@ def compare(
         return SeedStatistic(per_seed, value, interval, _mean([chance(side.truth) for side in present]))
 
     cap = max(100, KENDALL_BUDGET // max(1, n * (n - 1) // 2))
-    same = all(np.array_equal(side.places, present[0].places) for side in present)
     return Comparison(
         spearman=estimate(ranking.spearman, lambda _: 0.0, "hull"),
         kendall=estimate(ranking.kendall, lambda _: 0.0, "hull", cap) if intervals else SeedStatistic(),
@@ -134,7 +135,7 @@ def compare(
         ndcg_k=k,
         top_k=top,
         pairs=n,
-        p_value=_p_value(present) if intervals and same else float("nan"),
+        p_value=_p_value(truth, present) if intervals else float("nan"),
         picks=tuple(_picked(side) for side in sides),
     )
 
@@ -144,8 +145,14 @@ def _picked(side: _Side | None) -> int | None:
     return None if side is None or number is None else int(side.places[number])
 
 
-def _p_value(sides: list[_Side]) -> float:
-    return ranking.permutation_p(np.stack([s.scores for s in sides]), np.stack([s.truth for s in sides]))
+def _p_value(truth: ReferenceScores, sides: list[_Side]) -> float:
+    """Of the mean Spearman correlation; NaN where it is not known which encoders the pairs are of."""
+    if truth.encoders is None:
+        return float("nan")
+    ranked = np.full((2, len(sides), len(truth.encoders)), np.nan)
+    for row, side in enumerate(sides):
+        ranked[:, row, side.places] = ranking.ranks(np.stack([side.scores, side.truth]))
+    return permutation_p(ranked[0], ranked[1], truth.encoders)
 
 
 def _interval(statistic: RankStatistic, sides: list[_Side], value: float, kind: str, cap: int) -> tuple[float, float]:

@@ -15,7 +15,8 @@ VIEW_TEXT = {
     "as_run": "Each method with the budget it was given.",
     "matched_batch": "Only methods that used the reference's batch size: the similarity matrix costs B² FLOPs, so a "
     "ratio between different batch sizes is largely a batch-size effect.",
-    "matched_updates": "Both sides cut to the same updates and samples per pair, read off the curves.",
+    "matched_updates": "Both sides at the largest number of updates per pair at which both have scores. Test scores "
+    "are known at the end of a training only.",
     "matched_flops": "Each side's best point (by validation score) within the smaller of both FLOPs totals: is the "
     "method better than simply cutting the grid short?",
     "paper": "Counted, not run: the grid at batch 16,384 on 558,128 rows as published, against the method's own "
@@ -35,14 +36,15 @@ def view_table(analysis: Analysis, view: str) -> TextTable:
         row += [formatting.number(entry.spearman), formatting.number(entry.regret)]
         if matched:
             cut = analysis.cut_reference[view][label]
-            row += [formatting.number(cut.spearman), formatting.number(cut.regret)]
+            shown = (cut.delivered, cut.mean_gap, cut.spearman, cut.regret)
+            row += [formatting.number(value) for value in shown]
         empty = Spent()
         row += [budget_text(entry.budget) if entry.budget != empty else "–"]
         row += [budget_text(entry.reference_budget) if entry.reference_budget != empty else "–", entry.note or ""]
         rows.append(row)
     columns = ["method", "cost ratio, FLOPs", "cost ratio, wall", "delivered score", "mean gap", "Spearman", "regret"]
     if matched:
-        columns += [f"Spearman of {reference} cut there", f"regret of {reference} cut there"]
+        columns += [f"{name} of {reference} there" for name in ("delivered score", "mean gap", "Spearman", "regret")]
     return TextTable([*columns, "budget", f"budget of {reference}", "note"], rows)
 
 

@@ -213,7 +213,8 @@ def _matched(analysis: Analysis, result: MethodResult, reference: MethodResult) 
     view = analysis.summary.views.matched_flops.get(result.label)
     if cut is None or view is None or view.cost_ratio.flops is None:
         return ""
+    shorter = cut.label if cut.label != reference.label else f"{reference.label} stopped early"
     return (
-        f"At matched FLOPs, {reference.label} stopped early ({budget_text(view.reference_budget)}) ranks with Spearman "
+        f"At matched FLOPs, {shorter} ({budget_text(view.reference_budget)}) ranks with Spearman "
         f"{formatting.number(cut.spearman)}, {result.label} with {formatting.number(view.spearman)}."
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from reports import formatting
-from reports.curves import curves_of
+from reports.cuts import cuts_of
 from reports.rows import MethodResult
 from reports.rundata import RunData
 from reports.schema import ViewEntry, Views
@@ -64,13 +64,8 @@ def _matched(run: RunData, entry: ViewEntry, result: MethodResult, reference: Me
     if not ours or not theirs or min(ours, theirs) >= TOLERANCE * max(ours, theirs):
         return entry
     less, more = (result, theirs) if ours < theirs else (reference, ours)
-    near = [
-        point.flops
-        for curve in curves_of(less.data, run).values()
-        for point in (curve.points() or [curve.end()])
-        if TOLERANCE * more <= point.flops <= more / TOLERANCE
-    ]
-    if near:
+    near = (TOLERANCE * more <= cut.mean.flops <= more / TOLERANCE for cut in cuts_of(less.data, run))
+    if any(near):
         best = f"{less.label} was best at {formatting.flops(min(ours, theirs))}, before it had spent as much"
         return entry.model_copy(update={"note": f"{entry.note}; {best}" if entry.note else best})
     return ViewEntry(

@@ -92,6 +92,7 @@ def views_frame(analysis: Analysis) -> pd.DataFrame:
             flat |= {"cost_ratio_wall": entry.cost_ratio.wall, "spearman": entry.spearman, "regret": entry.regret}
             flat |= {"delivered": entry.delivered, "mean_gap": entry.mean_gap}
             flat |= {"reference_spearman": cut and cut.spearman, "reference_regret": cut and cut.regret}
+            flat |= {"reference_delivered": cut and cut.delivered, "reference_mean_gap": cut and cut.mean_gap}
             flat |= dict(entry.budget) | {f"reference_{name}": value for name, value in entry.reference_budget}
             flat["note"] = entry.note
             rows.append(flat)

@@ -24,13 +24,24 @@ class SeedNoise:
 
     Attributes:
         measured: On the test units as they are; NaN where no seed can be compared with another.
-        pure: What of it would be left with endless test units; 0 where nothing can be compared.
-        freedom: Degrees of freedom of the estimate.
+        of_units: What of it the bootstrap over test units shows too.
+        freedom: Degrees of freedom of ``measured``.
     """
 
     measured: float
-    pure: float
+    of_units: float
     freedom: int
+
+    @property
+    def pure(self) -> float:
+        """What would be left with endless test units; 0 where nothing can be compared."""
+        return max(0.0, self.measured - self.of_units) if self.freedom else 0.0
+
+    def drawn(self, rng: np.random.Generator, draws: int) -> Float[np.ndarray, " draws"]:
+        """Draws of ``pure``, whose size few degrees of freedom leave uncertain (scaled inverse chi-squared)."""
+        if not self.freedom:
+            return np.zeros(draws)
+        return np.maximum(0.0, self.measured * self.freedom / rng.chisquare(self.freedom, size=draws) - self.of_units)
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ def seed_noise(truth: ReferenceScores) -> SeedNoise:
     if freedom < 1:
         return SeedNoise(float("nan"), 0.0, 0)
     again = measured if truth.draws is None else residual_variance(truth.draws)[0].mean()
-    return SeedNoise(float(measured), max(0.0, float(2 * measured - again)), freedom)
+    return SeedNoise(float(measured), max(0.0, float(again - measured)), freedom)
 
 
 def residual_variance(scores: Float[np.ndarray, "*draws seeds pairs"]) -> tuple[Float[np.ndarray, "*draws"], int]:
@@ -83,19 +94,16 @@ def residuals(scores: Float[np.ndarray, "*draws seeds pairs"]) -> Float[np.ndarr
 def mean_noise(truth: ReferenceScores, *, seed: int = 0) -> MeanNoise | None:
     """Draws of the noise in ``truth.mean``; None without resamples of the test units.
 
-    The pooled seed variance has few degrees of freedom where pairs are few, so each draw takes its own from the scaled
-    inverse chi-squared distribution: differences of pairs are then those of a t-distribution, as they should be.
+    Each draw takes its own size of the seed noise (``SeedNoise.drawn``): differences of pairs are then those of a
+    t-distribution, as they should be where pairs and seeds are few.
     """
     if truth.draws is None:
         return None
     means = seed_mean(truth.draws)
     draws = means - means.mean(axis=0)
-    noise, count = seed_noise(truth), np.isfinite(truth.scores).sum(axis=0)
     centred = np.nan_to_num(draws)
-    covariance = centred.T @ centred / max(1, len(draws) - 1)
-    if noise.pure > 0:
-        rng = stream(seed, "seed noise")
-        spread = np.sqrt(noise.pure * noise.freedom / rng.chisquare(noise.freedom, size=(len(draws), 1)))
-        draws = draws + spread * rng.standard_normal(draws.shape) / np.sqrt(np.maximum(count, 1))
-        covariance = covariance + np.diag(noise.pure / np.maximum(count, 1))
-    return MeanNoise(draws, covariance)
+    noise, count = seed_noise(truth), np.maximum(np.isfinite(truth.scores).sum(axis=0), 1)
+    covariance = centred.T @ centred / max(1, len(draws) - 1) + np.diag(noise.pure / count)
+    rng = stream(seed, "seed noise")
+    spread = np.sqrt(noise.drawn(rng, len(draws))[:, None] / count)
+    return MeanNoise(draws + spread * rng.standard_normal(draws.shape), covariance)

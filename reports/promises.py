@@ -1,10 +1,10 @@
 """What a method promises (a selection, a winner with its connector, a connector for every pair) and how it keeps it."""
 
-from harness.run.records import Manifest
 from reports.costs import MethodCost, ratio
+from reports.paper import has_closed_form, pair_step_flops
 from reports.rundata import MethodData, RunData
 from reports.schema import AllPromise, MethodSummary, Pair, Promises, SelectionPromise, WinnerPromise
-from reports.views import cost_ratio, grid_step_flops
+from reports.views import cost_ratio
 
 
 def promises_of(
@@ -64,25 +64,11 @@ def one_training(run: RunData, reference: MethodData, cost: MethodCost, pair: Pa
         return sum(record.ledger.total for record in records) / len(records)
     if not reference.planned.is_grid or cost.batch_size is None:
         return None
+    known = has_closed_form(run.manifest)
     parts = {
-        other: pair_step_flops(run.manifest, other, cost.batch_size) for record in records for other in record.pairs
+        other: pair_step_flops(run.manifest, other, cost.batch_size) if known else 1.0
+        for record in records
+        for other in record.pairs
     }
     shares = [parts[pair] / sum(parts[other] for other in record.pairs) for record in records]
     return sum(r.ledger.total * share for r, share in zip(records, shares, strict=True)) / len(records)
-
-
-def pair_step_flops(manifest: Manifest, pair: Pair, batch: int) -> float:
-    """Closed form of one step of one pair, in FLOPs; 1 for every pair where the connector's kind has none."""
-    connector = manifest.connector
-    if connector.get("kind") not in ("linear", "mlp"):
-        return 1.0
-    dims = {encoder.id: encoder.dim for encoder in (*manifest.image_encoders, *manifest.text_encoders)}
-    image, text = dims[pair[0]], dims[pair[1]]
-    source, target = (image, text) if connector.get("direction") == "image_to_text" else (text, image)
-    return grid_step_flops(
-        source,
-        target,
-        batch,
-        hidden_layers=int(connector.get("hidden_layers", 0)),
-        width=int(connector.get("width", 1024)),
-    )

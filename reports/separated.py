@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import norm, t
 
 from reports.noise import mean_noise
 from reports.scores import ReferenceScores
@@ -28,8 +29,10 @@ def not_separated(truth: ReferenceScores, *, level: float = 0.95, seed: int = 0)
     left = np.flatnonzero(np.isfinite(mean))
     if noise is None or not len(left):
         return None
+    units = len(noise.draws) if truth.left_out is None else len(truth.left_out)
+    freedom = 1 / (1 / units + 1 / len(noise.draws))
     while True:
-        close = _close(mean[left], noise.draws[:, left], noise.covariance[np.ix_(left, left)], level)
+        close = _close(mean[left], noise.draws[:, left], noise.covariance[np.ix_(left, left)], level, freedom)
         if close.all():
             return [int(pair) for pair in left[np.argsort(-mean[left], kind="stable")]]
         left = left[close]
@@ -40,12 +43,18 @@ def _close(
     draws: Float[np.ndarray, "draws pairs"],
     covariance: Float[np.ndarray, "pairs pairs"],
     level: float,
+    freedom: float,
 ) -> np.ndarray:
-    """Whether each pair is within the simultaneous interval below the best."""
+    """Whether each pair is within the simultaneous interval below the best.
+
+    The greatest of many differences tends to be one whose standard error came out too small, which the draws, all of
+    one set of standard errors, do not show. The critical value is therefore taken from the normal to the t-distribution
+    of as many degrees of freedom as the standard errors have.
+    """
     variance = np.diag(covariance)
     error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 1e-30))
     first = draws.argmax(axis=1)
     gaps = (draws[np.arange(len(draws)), first][:, None] - draws) / error[first]
-    limit = np.quantile(gaps.max(axis=1), level)
+    limit = -t.ppf(norm.cdf(-np.quantile(gaps.max(axis=1), level)), freedom)
     best = int(mean.argmax())
     return np.asarray(mean[best] - mean <= limit * error[best])

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.contract.budget import Budget
-from harness.contract.method import METHODS, Method, TrainsPairsAlone, takes_budget
+from harness.contract.method import METHODS, Method, TrainsPairsAlone, estimate_of, takes_budget
 from harness.contract.pairs import Pair
 from harness.contract.stopping import AsyncPolicy, Policy
 from harness.errors import HarnessError
 from harness.sweep.config import MethodConfig, Sweep
 from harness.sweep.constraints import MEASURED, may_meet
 from harness.sweep.encoders import encoder_record
+from harness.sweep.ends import ends_of
 from harness.sweep.keys import cell_key, without_folder
 from harness.sweep.ladders import BUDGET_KEYS
 from harness.sweep.located import errors_located, place
@@ -94,6 +95,27 @@ class Plan:
         for cell in self.cells:
             found.setdefault(cell.key, cell)
         return found
+
+    @cached_property
+    def ends(self) -> Mapping[str, tuple[float, ...]]:
+        """Label -> updates per pair at which methods end that it is compared with; see ``Problem.ends``."""
+        updates = {label: self._updates(ready) for label, ready in self.methods.items()}
+        return ends_of(self.sweep.reference, {label: known for label, known in updates.items() if known is not None})
+
+    def _updates(self, ready: ReadyMethod) -> float | None:
+        """Updates that each pair will have had; None where they are not known, or not the same for all pairs."""
+        groups = ready.groups(self.resolved.pairs)
+        try:
+            # Only a budget of FLOPs ends earlier for a pair of larger encoders.
+            counts = [
+                estimate_of(ready.method, self.resolved.sizes(group), ready.budget)
+                for group in (groups if ready.budget.flops is not None else groups[:1])
+            ]
+        except HarnessError:
+            return None  # the method refuses these shapes, which is for its own cells to say
+        updates = {count.updates_per_pair for count in counts if count is not None}
+        alike = len(updates) == 1 and None not in counts and not ready.rungs
+        return updates.pop() if alike else None
 
     @cached_property
     def _chains(self) -> Mapping[tuple[str, int, tuple[Pair, ...]], list[PlannedCell]]:

@@ -12,7 +12,7 @@ from reports.analysis import Analysis, analyse
 from reports.bootstrap import PairQueries, draw_weights, resampled_scores
 from reports.build import build_report
 from reports.delivered import Delivered, delivered, surely_better
-from reports.promises import pair_step_flops
+from reports.paper import pair_step_flops
 from reports.scores import ReferenceScores
 
 # Four pairs (2 images x 2 texts), two seeds. ape picks pair 0, whose test scores are .52 and .48; the oracle is pair 1.
