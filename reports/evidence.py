@@ -180,7 +180,12 @@ def _ranks(analysis: Analysis, result: MethodResult) -> str:
     if found is None or found.passed is None:
         return f"{text}."
     away = formatting.with_interval(found.difference, found.ci95)
-    verdict = "as well as the reference" if found.passed else "not shown to be as well as the reference"
+    if found.passed:
+        verdict = "as good as the reference's own ranking"
+    elif found.ci95[1] < -found.margin:
+        verdict = "worse than the reference's own ranking"
+    else:
+        verdict = "not shown to be as good as the reference's own ranking"
     return f"{text}: {verdict} (difference {away}, margin {formatting.number(found.margin)})."
 
 

@@ -63,7 +63,13 @@ class FrontierRow:
 
 
 def frontier_entries(analysis: Analysis) -> list[FrontierRow]:
-    """Entries that can be placed: a seed with all its cells, and something to judge by. In plan order."""
+    """Entries that make a frontier: those that can be placed, if they are enough. In plan order."""
+    found = placed_entries(analysis)
+    return found if len(found) >= FEWEST else []
+
+
+def placed_entries(analysis: Analysis) -> list[FrontierRow]:
+    """Entries with a seed with all its cells, and something to judge by."""
     found = []
     for label, result in analysis.methods.items():
         flops, seconds = result.cost.flops.total, result.cost.wall_s
@@ -83,7 +89,7 @@ def frontier_entries(analysis: Analysis) -> list[FrontierRow]:
         )
         if any(entry.goodness(quality) is not None for quality in QUALITIES):
             found.append(entry)
-    return found if len(found) >= FEWEST else []
+    return found
 
 
 def undominated(entries: Sequence[FrontierRow], cost: Cost, quality: Quality) -> set[str]:

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from reports import formatting
 from reports.analysis import Analysis
-from reports.frontier import COSTS, Cost, FrontierRow, Quality, frontier_entries, staircase, undominated
+from reports.frontier import COSTS, FEWEST, Cost, FrontierRow, Quality, placed_entries, staircase, undominated
 from reports.palette import MARKERS, OKABE_ITO
 
 GREY = "#b4b4b4"
@@ -28,7 +28,7 @@ def connectors(analysis: Analysis) -> Figure | None:
         "delivered": f"test {metric} of the pair handed over",
     }
     title = "What connectors cost (grey: another entry is at least as cheap and as good)"
-    figure = _figure(analysis, labels, title)
+    figure = _figure(analysis, labels, title, 2)
     reference = analysis.reference
     if figure is not None and reference is not None:
         row = reference.summary
@@ -52,12 +52,12 @@ def frontier(analysis: Analysis) -> Figure | None:
         "regret": f"regret ({metric}; 0 is perfect)",
     }
     title = "What rank quality costs (grey: another entry is at least as cheap and as good)"
-    figure = _figure(analysis, labels, title)
+    figure = _figure(analysis, labels, title, FEWEST)
     if figure is None:
         return None
     ceiling = analysis.summary.noise_ceiling.spearman
     chance = next((r.comparison.regret.chance for r in analysis.methods.values()), float("nan"))
-    worst = max((e.regret for e in frontier_entries(analysis) if e.regret is not None), default=0.0)
+    worst = max((e.regret for e in placed_entries(analysis) if e.regret is not None), default=0.0)
     for axis in figure.axes[:2]:
         if ceiling is not None:
             axis.axhline(ceiling, color="#555555", lw=1, ls="--", label="noise ceiling")
@@ -68,10 +68,10 @@ def frontier(analysis: Analysis) -> Figure | None:
     return figure
 
 
-def _figure(analysis: Analysis, labels: Mapping[Quality, str], title: str) -> Figure | None:
+def _figure(analysis: Analysis, labels: Mapping[Quality, str], title: str, fewest: int) -> Figure | None:
     """One row of panels for each quality, FLOPs on the left and seconds on the right."""
-    entries = [e for e in frontier_entries(analysis) if any(e.goodness(quality) is not None for quality in labels)]
-    if len(entries) < 2:
+    entries = [e for e in placed_entries(analysis) if any(e.goodness(quality) is not None for quality in labels)]
+    if len(entries) < fewest:
         return None
     families = list(dict.fromkeys(e.family for e in entries))
     style = {f: (OKABE_ITO[n % len(OKABE_ITO)], MARKERS[n % len(MARKERS)]) for n, f in enumerate(families)}
