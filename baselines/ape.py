@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -34,6 +34,7 @@ class Ape(Recipe):
 
     kind: ClassVar[Kind] = "per_pair"
     version: ClassVar[int] = 2
+    pairs_alone: ClassVar[Literal[True]] = True
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train the cell's one pair."""

@@ -157,6 +157,7 @@ class ApeStacked(Recipe):
 
     kind: ClassVar[Literal["joint"]] = "joint"
     version: ClassVar[int] = 2
+    pairs_alone: ClassVar[Literal[True]] = True
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all pairs."""

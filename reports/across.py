@@ -13,10 +13,10 @@ from harness.run.blobs import Blobs
 from harness.run.store import RunStore
 from reports.analysis import Analysis, analyse
 from reports.curves import mean_point
+from reports.frames import summary_frame
 from reports.palette import MARKERS, OKABE_ITO
 from reports.plots import STYLE, flops_axis, mark_epochs, save, trace
 from reports.ranking import oriented
-from reports.tables import summary_frame
 
 
 @dataclass(frozen=True)

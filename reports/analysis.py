@@ -1,68 +1,30 @@
 """From a run's folder to typed results: everything the report says, before it is drawn."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from harness.run.records import Manifest
 from harness.run.store import RunStore
-from reports.compare import Comparison, ReferenceScores, compare, near_ties, reference_scores, seed_mean
+from reports.agreement import Agreement, agreement
+from reports.compare import Comparison, compare
 from reports.constraints import allowed_pairs
-from reports.costs import MethodCost, cost_of
+from reports.costs import cost_of
+from reports.delivered import delivered, surely_better
+from reports.fairness import fair_views
+from reports.inferiority import NonInferiority, cheapest_passing, non_inferior
 from reports.ranking import pick
+from reports.recommendation import Recommendation, recommended
+from reports.rows import MethodResult, Yardstick, method_result
 from reports.rundata import MethodData, RunData, load
-from reports.schema import (
-    MethodSummary,
-    Ndcg,
-    NoiseCeiling,
-    Pair,
-    Selection,
-    SpearmanValue,
-    Status,
-    Summary,
-    TopK,
-    Value,
-    Views,
-)
+from reports.schema import NoiseCeiling, Pair, Selection, Summary, Value, Views
+from reports.scores import ReferenceScores, seed_mean, test_scores
+from reports.separated import not_separated
 from reports.two_way import TwoWay, two_way
-from reports.views import CutReference, Side, cost_ratio, views_of
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A planned cell without a usable result. ``status`` is failed, timeout, diverged or missing.
-
-    ``alone``: a pair that diverged alone, in a cell whose other pairs are done.
-    """
-
-    label: str
-    seed: int
-    pairs: list[Pair]
-    status: str
-    reason: str
-    alone: bool = False
-
-
-@dataclass(frozen=True)
-class MethodResult:
-    """One method, analysed.
-
-    Attributes:
-        data: Its scores as arrays.
-        cost: What it spent.
-        comparison: Its ranking against the reference; empty without a reference.
-        summary: Its row of ``summary.json``.
-        picks: The pair it picked on validation, per seed.
-        pairs_done: Pairs with a result in every seed.
-    """
-
-    data: MethodData
-    cost: MethodCost
-    comparison: Comparison
-    summary: MethodSummary
-    picks: list[Pair | None]
-    pairs_done: int
+from reports.unfinished import Gap, Unfinished, gaps, unfinished_cells
+from reports.views import CutReference, Side, views_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +37,13 @@ class Analysis:
         methods: Label -> result, in plan order.
         truth: The reference's test scores; None without a reference.
         decomposition: Image, text and interaction shares.
-        ties: Pairs that test noise cannot tell from the best, best first; None when that is unknown.
+        ties: Pairs that the reference's test scores do not separate from its best, best first; None when unknown.
+        better: Label -> are its connectors surely better than the reference's (the one handed over, the mean).
+        passing: The cheapest method that ranks as well as the reference on validation data; None where none does.
+        inferiority: Label -> whether the method ranks as well as the reference on test data, where that can be said.
+        recommendation: Which pair to stitch, and whose connector to take; None without a finished reference.
+        agreement: The methods' rankings held against each other; None with a reference.
+        own_close: Without a reference: label -> pairs that the method's own test scores do not separate from its best.
         cut_reference: View -> label -> how the reference ranks at that view's point.
         problems: Cells that failed, diverged or are missing.
         warnings: Label -> distinct warnings of its cells.
@@ -87,6 +55,12 @@ class Analysis:
     truth: ReferenceScores | None = None
     decomposition: TwoWay = field(default_factory=TwoWay)
     ties: list[Pair] | None = None
+    better: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+    passing: str | None = None
+    inferiority: Mapping[str, NonInferiority] = field(default_factory=dict)
+    recommendation: Recommendation | None = None
+    agreement: Agreement | None = None
+    own_close: Mapping[str, list[Pair]] = field(default_factory=dict)
     cut_reference: dict[str, dict[str, CutReference]] = field(default_factory=dict)
     problems: list[Unfinished] = field(default_factory=list)
     warnings: dict[str, list[str]] = field(default_factory=dict)
@@ -95,6 +69,16 @@ class Analysis:
     def manifest(self) -> Manifest:
         """The plan."""
         return self.run.manifest
+
+    @property
+    def allowed(self) -> Bool[np.ndarray, " pairs"]:
+        """Pairs that may be picked."""
+        return allowed_pairs(self.manifest)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """``problems``, those of one kind together."""
+        return gaps(self.problems, {label: len(result.data.cells) for label, result in self.methods.items()})
 
     @property
     def reference(self) -> MethodResult | None:
@@ -113,127 +97,120 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
         HarnessError: No run here, or a file of it is damaged.
     """
     run = load(store)
+    problems, warnings = unfinished_cells(run), _warnings(run)
     reference = run.reference
+    if reference is None:
+        return _unreferenced(run, seed, problems, warnings)
+    grid = test_scores(run, reference, seed=seed)
+    truth = grid.within(allowed_pairs(run.manifest))
+    results = _results(run, Yardstick(truth, reference, cost_of(reference, run.manifest)), seed)
+    better = surely_better({label: r.delivered for label, r in results.items() if label != reference.label})
+    sides = {label: Side(result.data, result.cost, result.comparison) for label, result in results.items()}
+    own = sides.pop(reference.label)
+    views, cuts = fair_views(run, *views_of(run, truth, own, sides), results)
+    decomposition = two_way(grid, *run.encoders.T)
+    return Analysis(
+        run,
+        _summary(run, results, decomposition, views),
+        results,
+        truth,
+        decomposition,
+        _close(run, truth, seed),
+        better,
+        _passing(run, results, reference),
+        _inferiority(run, results, truth, reference, seed),
+        _recommendation(run, results, better, truth, seed),
+        cut_reference=cuts,
+        problems=problems,
+        warnings=warnings,
+    )
+
+
+def _unreferenced(run: RunData, seed: int, problems: list[Unfinished], warnings: dict[str, list[str]]) -> Analysis:
+    """Without a reference the methods are held against each other."""
+    results, allowed = _results(run, None, seed), allowed_pairs(run.manifest)
+    found = {label: not_separated(test_scores(run, d, seed=seed).within(allowed)) for label, d in run.methods.items()}
+    close = {label: numbers for label, numbers in found.items() if numbers}
+    return Analysis(
+        run,
+        _summary(run, results),
+        results,
+        agreement=agreement(run.methods, allowed, close),
+        own_close={label: [run.manifest.pairs[n] for n in numbers] for label, numbers in close.items()},
+        problems=problems,
+        warnings=warnings,
+    )
+
+
+def _results(run: RunData, yardstick: Yardstick | None, seed: int) -> dict[str, MethodResult]:
+    """Every method; its own resamples are dropped as soon as they are summed up."""
     allowed = allowed_pairs(run.manifest)
-    grid = reference_scores(run, reference, seed=seed) if reference else None
-    truth = None if grid is None else grid.within(allowed)
-    costs = {label: cost_of(data, run.manifest) for label, data in run.methods.items()}
-    comparisons = {
-        label: compare(truth, data.ranking, data.ran, own=data is reference) if truth else Comparison()
-        for label, data in run.methods.items()
-    }
-    own_cost = costs.get(run.manifest.reference or "")
-    results = {
-        label: _result(run, data, costs[label], comparisons[label], truth, own_cost, allowed)
-        for label, data in run.methods.items()
-    }
-    views, cuts = Views(), {}
-    decomposition, ties = TwoWay(), None
-    if truth is not None and grid is not None and reference is not None:
-        sides = {label: Side(data, costs[label], comparisons[label]) for label, data in run.methods.items()}
-        own = sides.pop(reference.label)
-        views, cuts = views_of(run, truth, own, sides)
-        decomposition = two_way(grid, *_numbers(run.manifest))
-        tied = near_ties(truth)
-        ties = None if tied is None else [run.manifest.pairs[number] for number in tied]
-    selection = run.manifest.selection
-    summary = Summary(
-        run=run.manifest.name,
-        reference=run.manifest.reference,
-        selection=Selection(task=selection.task, metric=selection.metric, higher_is_better=selection.higher_is_better),
-        n_pairs=len(run.manifest.pairs),
-        seeds=run.manifest.seeds,
-        noise_ceiling=NoiseCeiling(spearman=comparisons[reference.label].spearman.value if reference else None),
-        interaction_share=Value(value=decomposition.interaction, ci95=decomposition.ci95),
-        methods={label: result.summary for label, result in results.items()},
-        views=views,
-    )
-    return Analysis(run, summary, results, truth, decomposition, ties, cuts, _problems(run), _warnings(run))
-
-
-def _result(
-    run: RunData,
-    data: MethodData,
-    cost: MethodCost,
-    comparison: Comparison,
-    truth: ReferenceScores | None,
-    reference: MethodCost | None,
-    allowed: Bool[np.ndarray, " pairs"],
-) -> MethodResult:
-    pairs = run.manifest.pairs
-    ranking = seed_mean(data.ranking)
-    best = pick(ranking, allowed)
-    oracle = pick(truth.mean) if truth else None
-    own_test = seed_mean(data.test)
-    sign = 1.0 if data.metric_higher else -1.0
-    statuses = [data.records[cell.key].status if cell.key in data.records else "missing" for cell in data.cells]
-    summary = MethodSummary(
-        kind=data.planned.kind,
-        status=Status(
-            done=statuses.count("done"),
-            failed=statuses.count("failed") + statuses.count("timeout"),
-            diverged=statuses.count("diverged"),
-            missing=statuses.count("missing"),
-        ),
-        spearman=SpearmanValue(
-            value=comparison.spearman.value,
-            ci95=comparison.spearman.ci95,
-            per_seed=list(comparison.spearman.per_seed),
-        ),
-        kendall=Value(value=comparison.kendall.value, ci95=comparison.kendall.ci95),
-        ndcg=Ndcg(k=comparison.ndcg_k, value=comparison.ndcg.value, chance=comparison.ndcg.chance),
-        topk_overlap=TopK(k=comparison.top_k, value=comparison.topk.value),
-        best_pair=None if best is None else pairs[best],
-        best_pair_score=None if best is None else own_test[best],
-        oracle_pair=None if oracle is None else pairs[oracle],
-        oracle_score=None if truth is None or oracle is None else sign * truth.mean[oracle],
-        regret=Value(value=comparison.regret.value, ci95=comparison.regret.ci95),
-        best_pair_hit=comparison.hit.value,
-        mean_score=_mean(own_test),
-        mean_gap=_mean(truth.mean - seed_mean(data.quality)) if truth else None,
-        flops=cost.flops,
-        cost_ratio=cost_ratio(cost, reference) if reference else {},  # type: ignore[arg-type]
-        wall_s=cost.wall_s,
-        device_s=cost.device_s,
-        batch_size=cost.batch_size,
-        pairs_per_step=cost.pairs_per_step,
-        updates_per_pair=cost.updates_per_pair,
-        samples_per_pair=cost.samples_per_pair,
-        trained_params=cost.trained_params,
-    )
-    picked = [pick(row, allowed) for row in data.ranking]
-    done = int(np.isfinite(data.scores).all(axis=0).sum())
-    return MethodResult(data, cost, comparison, summary, [None if p is None else pairs[p] for p in picked], done)
-
-
-def _mean(values: Float[np.ndarray, " pairs"]) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
-
-
-def _numbers(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
-    """Image and text encoder's number of every pair."""
-    images = {name: number for number, name in enumerate(dict.fromkeys(i for i, _ in manifest.pairs))}
-    texts = {name: number for number, name in enumerate(dict.fromkeys(t for _, t in manifest.pairs))}
-    return np.array([images[i] for i, _ in manifest.pairs]), np.array([texts[t] for _, t in manifest.pairs])
-
-
-def _problems(run: RunData) -> list[Unfinished]:
-    found = []
-    for data in run.methods.values():
-        for cell in data.cells:
-            record = data.records.get(cell.key)
-            if record is None:
-                found.append(Unfinished(data.label, cell.seed, cell.pairs, "missing", "not run yet"))
-            elif record.status not in ("done", "skipped"):
-                step = "" if record.diverged_step is None else f" (step {record.diverged_step})"
-                reason = (record.error or "no reason recorded") + step
-                found.append(Unfinished(data.label, cell.seed, cell.pairs, record.status, reason))
-            for lost in record.lost if record and record.status == "done" else ():
-                found.append(
-                    Unfinished(data.label, cell.seed, [(lost.image, lost.text)], "diverged", lost.error, alone=True)
-                )
+    truth = yardstick.truth if yardstick else None
+    first = pick(seed_mean(yardstick.data.ranking), allowed) if yardstick else None
+    found = {}
+    for label, data in run.methods.items():
+        own = yardstick is not None and data is yardstick.data
+        scores = truth if own and truth is not None and allowed.all() else test_scores(run, data, seed=seed)
+        best = pick(seed_mean(data.ranking), allowed)
+        comparison = compare(truth, data.ranking, data.ran, own=own) if truth else Comparison()
+        got = delivered(scores, best, truth, first)
+        found[label] = method_result(run, data, cost_of(data, run.manifest), comparison, got, yardstick, allowed)
     return found
+
+
+def _summary(
+    run: RunData, results: Mapping[str, MethodResult], parts: TwoWay | None = None, views: Views | None = None
+) -> Summary:
+    manifest, parts = run.manifest, parts or TwoWay()
+    selection = manifest.selection
+    reference = results.get(manifest.reference or "")
+    return Summary(
+        run=manifest.name,
+        reference=manifest.reference,
+        selection=Selection(task=selection.task, metric=selection.metric, higher_is_better=selection.higher_is_better),
+        n_pairs=len(manifest.pairs),
+        seeds=manifest.seeds,
+        noise_ceiling=NoiseCeiling(spearman=reference.comparison.spearman.value if reference else None),
+        interaction_share=Value(value=parts.interaction, ci95=parts.ci95),
+        methods={label: result.summary for label, result in results.items()},
+        views=views or Views(),
+    )
+
+
+def _close(run: RunData, scores: ReferenceScores, seed: int) -> list[Pair] | None:
+    """Pairs that these test scores do not separate from their best, best first; None where that is not known."""
+    numbers = not_separated(scores, seed=seed)
+    return None if numbers is None else [run.manifest.pairs[number] for number in numbers]
+
+
+def _passing(run: RunData, results: Mapping[str, MethodResult], reference: MethodData) -> str | None:
+    costs = {label: r.summary.flops.total for label, r in results.items() if r.cost.complete}
+    known = {label: spent for label, spent in costs.items() if spent is not None}
+    return cheapest_passing(reference, run.methods, known)
+
+
+def _inferiority(
+    run: RunData, results: Mapping[str, MethodResult], truth: ReferenceScores, reference: MethodData, seed: int
+) -> dict[str, NonInferiority]:
+    found = {label: non_inferior(truth, reference, run.methods[label], seed=seed) for label in results}
+    return {label: one for label, one in found.items() if one is not None and label != reference.label}
+
+
+def _recommendation(
+    run: RunData,
+    results: Mapping[str, MethodResult],
+    better: Mapping[str, tuple[bool, bool]],
+    truth: ReferenceScores,
+    seed: int,
+) -> Recommendation | None:
+    reference = run.manifest.reference or ""
+    label = recommended(results, better, reference)
+    pair = results[label].summary.best_pair if label else None
+    if label is None or pair is None:
+        return None
+    allowed = allowed_pairs(run.manifest)
+    own = truth if label == reference else test_scores(run, run.methods[label], seed=seed).within(allowed)
+    return Recommendation(label, pair, better.get(label, (False, False)), _close(run, own, seed))
 
 
 def _warnings(run: RunData) -> dict[str, list[str]]:

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from harness.run.blobs import Blobs
 from harness.run.store import RunStore
 from reports.analysis import analyse
+from reports.cautions import cautions
+from reports.evidence import Paragraph, evidence
+from reports.frames import write_tables
 from reports.html import write_pages
+from reports.overview import OverviewRow, overview_rows
 from reports.plots import write_plots
 from reports.schema import Summary
 from reports.summary import write_summary
-from reports.tables import write_tables
-from reports.text import answer
+from reports.unfinished import Gap
+from reports.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,21 @@ class Report:
         where: Its place.
         files: Names of its files.
         summary: What ``summary.json`` holds.
-        answer: The answer in plain sentences.
+        verdict: At most three short sentences in plain words.
+        cautions: What to be careful of.
+        rows: The first table.
+        evidence: What the verdict rests on.
+        gaps: What is not finished, a line for each kind.
     """
 
     where: str
     files: list[str]
     summary: Summary
-    answer: list[str]
+    verdict: list[str]
+    cautions: list[str]
+    rows: list[OverviewRow]
+    evidence: list[Paragraph]
+    gaps: list[Gap]
 
 
 def build_report(store: RunStore, into: Blobs | None = None) -> Report:
@@ -46,5 +58,13 @@ def build_report(store: RunStore, into: Blobs | None = None) -> Report:
     tables = write_tables(analysis, into)
     plots = write_plots(analysis, into)
     pages = write_pages(analysis, into, plots)
-    files = ["summary.json", *tables, *(file for files in plots.values() for file in files), *pages]
-    return Report(into.where, files, analysis.summary, answer(analysis))
+    return Report(
+        where=into.where,
+        files=["summary.json", *tables, *(file for files in plots.values() for file in files), *pages],
+        summary=analysis.summary,
+        verdict=verdict(analysis),
+        cautions=cautions(analysis),
+        rows=overview_rows(analysis),
+        evidence=evidence(analysis),
+        gaps=analysis.gaps,
+    )

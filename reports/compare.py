@@ -1,34 +1,22 @@
 """A method's ranking against the reference's test scores, with intervals.
 
-The reference's test scores are the truth, its mean over seeds; for the reference itself, each seed meets the mean
-of the others. Only the truth is resampled (test images): a method's own scores come from validation data.
+One footing for every row: seed s of a method meets the mean of the reference's other seeds (``scores.met_seeds``), and
+the reference's own row, so computed, is the noise ceiling. Only the truth is resampled (test units): a method's own
+scores come from validation data.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from reports import ranking
-from reports.bootstrap import (
-    RESAMPLES,
-    RESAMPLES_SLOW,
-    PairQueries,
-    Weights,
-    draw_weights,
-    hull_interval,
-    is_slow,
-    pair_queries,
-    percentile_interval,
-    resampled_scores,
-)
+from reports.bootstrap import hull_interval, percentile_interval
+from reports.permutation import permutation_p
 from reports.ranking import RankStatistic
-from reports.rundata import MethodData, RunData
+from reports.scores import Matrix, ReferenceScores, met_seeds, reference_scores, seed_mean, test_scores
 
-Matrix: TypeAlias = Float[np.ndarray, "seeds pairs"]
-Cube: TypeAlias = Float[np.ndarray, "draws seeds pairs"]
+__all__ = ["Comparison", "ReferenceScores", "compare", "reference_scores", "seed_mean", "test_scores"]
 
 NDCG_K, TOP_K = 7, 3
 KENDALL_BUDGET = 15_000_000
@@ -59,7 +47,7 @@ class Comparison:
         ndcg_k: min(7, pairs).
         top_k: min(3, pairs).
         pairs: Pairs compared (the most over the seeds).
-        p_value: One-sided permutation p-value of the mean Spearman correlation.
+        p_value: One-sided p-value of the mean Spearman correlation, by permuting encoders.
         picks: Picked pair's number per seed, among the pairs that both sides have.
     """
 
@@ -77,83 +65,6 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class ReferenceScores:
-    """The reference's test scores, larger is better; NaN where there is no number.
-
-    Attributes:
-        scores: ``[seeds, pairs]`` on the test images as they are.
-        ran: ``[seeds, pairs]`` the reference has a verdict (a number, or diverged: ranked last).
-        higher_is_better: Of the metric as written.
-        draws: ``[resamples, seeds, pairs]`` under the bootstrap; None without stored ranks.
-        left_out: ``[groups, seeds, pairs]`` jackknife; None without stored ranks.
-    """
-
-    scores: Matrix
-    ran: Bool[np.ndarray, "seeds pairs"]
-    higher_is_better: bool
-    draws: Cube | None = None
-    left_out: Float[np.ndarray, "groups seeds pairs"] | None = None
-
-    @property
-    def mean(self) -> Float[np.ndarray, " pairs"]:
-        """Mean over the seeds that have a number."""
-        return seed_mean(self.scores)
-
-    def within(self, allowed: Bool[np.ndarray, " pairs"]) -> "ReferenceScores":
-        """Without a verdict on any other pair."""
-        return replace(self, scores=np.where(allowed, self.scores, np.nan), ran=self.ran & allowed)
-
-    @property
-    def known(self) -> Bool[np.ndarray, " pairs"]:
-        """Pairs with a verdict in any seed."""
-        return np.asarray(self.ran.any(axis=0))
-
-
-def seed_mean(scores: Float[np.ndarray, "*draws seeds pairs"]) -> Float[np.ndarray, "*draws pairs"]:
-    """Mean over the seeds that have a number; NaN where none has."""
-    known = np.isfinite(scores)
-    count = known.sum(axis=-2)
-    total = np.where(known, scores, 0.0).sum(axis=-2)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def reference_scores(run: RunData, reference: MethodData, *, seed: int = 0) -> ReferenceScores:
-    """The reference's test scores with their resamples (none when the ranks are not stored or not resampleable)."""
-    columns, images = _columns(run, reference)
-    metrics, metric = run.metrics, run.manifest.selection.metric
-    if metric not in metrics or not images.size or all(column is None for column in columns):
-        return ReferenceScores(reference.quality, reference.ran, reference.metric_higher)
-    resamples = RESAMPLES_SLOW if is_slow(metrics, metric) else RESAMPLES
-    weights: Weights = draw_weights(int(images.max()) + 1, present=images, resamples=resamples, seed=seed)
-
-    def cube(rows: np.ndarray) -> np.ndarray:
-        scores = resampled_scores(columns, metrics, metric, rows).reshape(len(rows), *reference.test.shape)
-        return ranking.oriented(scores, higher_is_better=reference.metric_higher)
-
-    return ReferenceScores(
-        reference.quality, reference.ran, reference.metric_higher, cube(weights.bootstrap), cube(weights.jackknife)
-    )
-
-
-def _columns(run: RunData, reference: MethodData) -> tuple[list[PairQueries | None], np.ndarray]:
-    """Stored ranks per (seed, pair), and the test images they cover."""
-    manifest = run.manifest
-    task = manifest.selection.task
-    columns: list[PairQueries | None] = [None] * reference.test.size
-    places = {pair: number for number, pair in enumerate(manifest.pairs)}
-    for record in reference.records.values():
-        if record.seed not in manifest.seeds or record.status not in ("done", "diverged"):
-            continue
-        arrays = run.store.queries(record.key)
-        row = manifest.seeds.index(record.seed)
-        for number, pair in enumerate(record.pairs):
-            if pair in places and np.isfinite(reference.test[row, places[pair]]):
-                columns[row * len(manifest.pairs) + places[pair]] = pair_queries(arrays, number, task, run.metrics)
-    units = [values for column in columns if column for values in column.unit.values()]
-    return columns, np.unique(np.concatenate(units)) if units else np.empty(0, dtype=int)
-
-
-@dataclass(frozen=True)
 class _Side:
     """One seed: the method's scores and the truth over the pairs that both have."""
 
@@ -166,7 +77,7 @@ class _Side:
 def _sides(truth: ReferenceScores, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[_Side | None]:
     sides: list[_Side | None] = []
     for row in range(len(scores)):
-        others = np.arange(len(scores)) != row if own else np.ones(len(truth.ran), dtype=bool)
+        others = met_seeds(truth, row, own=own)
         places = np.flatnonzero(ran[row] & truth.ran[others].any(axis=0))
         if len(places) < 2 or np.isnan(scores[row, places]).all():
             sides.append(None)
@@ -187,7 +98,7 @@ def compare(
         truth: The reference's test scores.
         scores: ``[seeds, pairs]`` the method's scores, larger is better, NaN for none.
         ran: ``[seeds, pairs]`` where it has a verdict.
-        own: The method is the reference itself: leave one seed out.
+        own: The method is the reference itself, which has no row where it has one seed.
         intervals: Compute the bootstrap intervals and the p-value too.
     """
     sides = _sides(truth, scores, ran, own=own)
@@ -212,7 +123,6 @@ def compare(
         return SeedStatistic(per_seed, value, interval, _mean([chance(side.truth) for side in present]))
 
     cap = max(100, KENDALL_BUDGET // max(1, n * (n - 1) // 2))
-    same = all(np.array_equal(side.places, present[0].places) for side in present)
     return Comparison(
         spearman=estimate(ranking.spearman, lambda _: 0.0, "hull"),
         kendall=estimate(ranking.kendall, lambda _: 0.0, "hull", cap) if intervals else SeedStatistic(),
@@ -225,7 +135,7 @@ def compare(
         ndcg_k=k,
         top_k=top,
         pairs=n,
-        p_value=_p_value(present) if intervals and same else float("nan"),
+        p_value=_p_value(truth, present) if intervals else float("nan"),
         picks=tuple(_picked(side) for side in sides),
     )
 
@@ -235,8 +145,14 @@ def _picked(side: _Side | None) -> int | None:
     return None if side is None or number is None else int(side.places[number])
 
 
-def _p_value(sides: list[_Side]) -> float:
-    return ranking.permutation_p(np.stack([s.scores for s in sides]), np.stack([s.truth for s in sides]))
+def _p_value(truth: ReferenceScores, sides: list[_Side]) -> float:
+    """Of the mean Spearman correlation; NaN where it is not known which encoders the pairs are of."""
+    if truth.encoders is None:
+        return float("nan")
+    ranked = np.full((2, len(sides), len(truth.encoders)), np.nan)
+    for row, side in enumerate(sides):
+        ranked[:, row, side.places] = ranking.ranks(np.stack([side.scores, side.truth]))
+    return permutation_p(ranked[0], ranked[1], truth.encoders)
 
 
 def _interval(statistic: RankStatistic, sides: list[_Side], value: float, kind: str, cap: int) -> tuple[float, float]:
@@ -257,21 +173,3 @@ def _mean(values: tuple[float, ...] | list[float]) -> float:
 
 def _finite(value: float) -> float:
     return value if np.isfinite(value) else float("nan")
-
-
-def near_ties(truth: ReferenceScores) -> list[int] | None:
-    """Pairs that test noise cannot tell from the best one: the 95 % interval of (best - pair) reaches 0.
-
-    The best itself is among them. Not corrected for looking at many pairs. None without resamples.
-    """
-    mean = truth.mean
-    if truth.draws is None or np.isnan(mean).all():
-        return None
-    best = int(np.nanargmax(mean))
-    draws = seed_mean(truth.draws)
-    out = []
-    for pair in np.flatnonzero(np.isfinite(mean)):
-        low, _ = percentile_interval(draws[:, best] - draws[:, pair])
-        if pair == best or mean[pair] == mean[best] or not low > 0:
-            out.append(int(pair))
-    return sorted(out, key=lambda pair: -mean[pair])

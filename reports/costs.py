@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from harness.contract.ledger import PHASES
 from harness.run.records import CellRecord, Manifest
 from reports.rundata import MethodData
 from reports.schema import Flops, Spent
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class MethodCost:
         samples_per_pair: Mean over pairs.
         trained_params: Sum over a seed's cells.
         complete: Every cell of the seeds counted here has a record. If not, the sums are of a part and make no ratio.
+        device: ``gpu`` or ``cpu``, whose seconds are counted; None without cells, or where they ran on both.
         unfinished: Cells counted here that failed, timed out or diverged: they may have spent less than a whole one.
         training_flops: Forward and backward products of training (connector, logits, hypernet) per seed.
     """
@@ -41,6 +45,7 @@ class MethodCost:
     samples_per_pair: float | None = None
     trained_params: int | None = None
     complete: bool = False
+    device: str | None = None
     unfinished: int = 0
     training_flops: float = 0.0
 
@@ -105,6 +110,7 @@ def cost_of(data: MethodData, manifest: Manifest) -> MethodCost:
         samples_per_pair=per_pair("samples_per_pair"),
         trained_params=round(per_seed(r.trained_params for r in records)),
         complete=complete,
+        device=_common("gpu" if r.gpus else "cpu" for r in records),
         unfinished=sum(r.status != "done" for r in records),
         training_flops=sum(phases[phase] for phase in ("connector", "logits", "hypernet")),
     )
@@ -115,7 +121,13 @@ def ratio(top: float | None, bottom: float | None) -> float | None:
     return top / bottom if top is not None and bottom else None
 
 
-def _common(values: Iterable[int | None]) -> int | None:
+def seconds_ratio(reference: MethodCost, cost: MethodCost, top: float | None, bottom: float | None) -> float | None:
+    """Ratio of seconds; None between a CPU's and a GPU's, which are not the same thing."""
+    alike = cost.device is not None and cost.device == reference.device
+    return ratio(top, bottom) if alike else None
+
+
+def _common(values: Iterable[T]) -> T | None:
     seen = set(values)
     return seen.pop() if len(seen) == 1 else None
 

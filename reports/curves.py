@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from harness.run.records import CellRecord
-from reports.compare import Comparison, ReferenceScores, compare, seed_mean
+from reports.compare import Comparison, compare
 from reports.costs import held
 from reports.ranking import oriented
 from reports.rundata import MethodData, RunData
+from reports.scores import ReferenceScores, seed_mean
 
 _SAME = 1e-6
 """Updates closer than this (relatively) are the same point."""
@@ -78,39 +79,55 @@ class Curve:
                 values.append(value)
         return values
 
+    @property
+    def ends(self) -> list[float]:
+        """Updates per pair at which each finished cell ended."""
+        return [float(t[-1, 0]) for t, r in zip(self._tables, self.records, strict=True) if r.status == "done"]
+
+    def shared(self) -> list[float]:
+        """Updates per pair at which every finished cell has scores, in order; none where trailing pairs are stopped."""
+        if self.stops_pairs:
+            return []
+        done = [t[1:, 0] for t, r in zip(self._tables, self.records, strict=True) if r.status == "done"]
+        return [
+            float(v) for v in (done[0] if done else ()) if all(np.isclose(own, v, rtol=_SAME).any() for own in done)
+        ]
+
     def at(self, updates: float) -> Point:
         """The method cut at this many updates per pair."""
+        return self._point(updates, [updates] * len(self.records))
+
+    def end(self) -> Point:
+        """Every cell at its own end; a diverged one has no scores there."""
+        stops = [
+            float(table[-1, 0]) if record.status == "done" else float("inf")
+            for record, table in zip(self.records, self._tables, strict=True)
+        ]
+        pairs = [len(record.pairs) for record in self.records if record.status == "done"]
+        return self._point(float(np.average(self.ends, weights=pairs)) if pairs else 0.0, stops)
+
+    def _point(self, updates: float, stops: list[float]) -> Point:
         scores = np.full(len(self._pairs), np.nan)
-        totals = np.zeros(2)
-        means: list[tuple[float, float]] = []
-        for record, table in zip(self.records, self._tables, strict=True):
-            totals += [np.interp(updates, table[:, 0], table[:, c]) for c in (1, 2)]
-            means.append(
-                (
-                    float(np.interp(updates, table[:, 0], table[:, 3])),
-                    float(np.interp(updates, table[:, 0], table[:, 4])),
-                )
-            )
-            for pair, score in zip(record.pairs, self._scores(record, table, updates), strict=True):
+        spent: list[list[float]] = []
+        for record, table, stop in zip(self.records, self._tables, stops, strict=True):
+            spent.append([float(np.interp(stop, table[:, 0], table[:, column])) for column in (1, 2, 3, 4)])
+            for pair, score in zip(record.pairs, self._scores(record, table, stop), strict=True):
                 if pair in self._pairs:
                     scores[self._pairs[pair]] = score
-        samples, epoch = np.mean(means, axis=0) if means else (0.0, 0.0)
+        table = np.array(spent).reshape(-1, 4)
+        samples, epoch = table[:, 2:].mean(axis=0) if len(table) else (0.0, 0.0)
         return Point(
             updates,
             float(samples),
             float(epoch),
-            float(totals[0] + sum(self._spent)),
-            float(totals[1]),
+            float(table[:, 0].sum() + sum(self._spent)),
+            float(table[:, 1].sum()),
             oriented(scores, higher_is_better=self._higher) if self._ranking is None else self._ranking,
         )
 
     def points(self) -> list[Point]:
         """One point per checkpoint."""
         return [self.at(updates) for updates in self.checkpoints()]
-
-    def end(self) -> Point:
-        """Where every finished cell still is."""
-        return self.at(self.reach)
 
     def _scores(self, record: CellRecord, table: np.ndarray, updates: float) -> list[float]:
         reached = int(np.searchsorted(table[:, 0], updates * (1 + _SAME), side="right")) - 1
@@ -163,7 +180,7 @@ def ranked(
         data: The method.
         run: The run.
         points: Where each seed is cut; seeds that are not here are left out.
-        own: The method is the reference: leave one seed out.
+        own: The method is the reference.
     """
     scores, ran = np.full_like(data.scores, np.nan), data.ran.copy()
     for row, seed in enumerate(run.manifest.seeds):

@@ -60,7 +60,9 @@ def times(value: float | int | None) -> str:
     """A cost ratio: ``10.1x``."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:.0f}x" if value >= 100 else f"{value:.3g}x"
+    if value >= 1e6:
+        return f"{value:.0e}x"
+    return f"{value:,.0f}x" if value >= 100 else f"{value:.3g}x"
 
 
 def seconds(value: float | int | None) -> str:
@@ -77,7 +79,9 @@ def seconds(value: float | int | None) -> str:
 
 
 def count(value: float | int | None) -> str:
-    """A count with thousands separated; fractions only when there are any."""
+    """A count with thousands separated; fractions only when there are any, and never rounded to nothing."""
     if value is None or not math.isfinite(value):
         return "–"
+    if 0 < abs(value) < 1:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if abs(value - round(value)) < 0.05 else f"{value:,.1f}"

@@ -12,9 +12,9 @@ from reports.analysis import Analysis
 from reports.schema import finite
 
 Cost: TypeAlias = Literal["flops", "seconds"]
-Quality: TypeAlias = Literal["spearman", "regret"]
+Quality: TypeAlias = Literal["mean_score", "delivered", "spearman", "regret"]
 COSTS: tuple[Cost, ...] = ("flops", "seconds")
-QUALITIES: tuple[Quality, ...] = ("spearman", "regret")
+QUALITIES: tuple[Quality, ...] = ("mean_score", "delivered", "spearman", "regret")
 
 FEWEST = 3
 """Entries that make a frontier."""
@@ -30,7 +30,10 @@ class FrontierRow:
         seconds: Device-seconds inside its cells.
         spearman: Larger is better; None when unknown.
         regret: Smaller is better; None when unknown.
-        reference: It is the reference: its numbers are leave-one-seed-out.
+        mean_score: Test score of its connectors, mean over pairs, as the metric is written; None without connectors.
+        delivered: Test score of the connector that it hands over.
+        reference: It is the reference: its rank statistics are leave-one-seed-out.
+        higher_is_better: Of the metric.
     """
 
     label: str
@@ -38,7 +41,10 @@ class FrontierRow:
     seconds: float
     spearman: float | None
     regret: float | None
+    mean_score: float | None = None
+    delivered: float | None = None
     reference: bool = False
+    higher_is_better: bool = True
 
     @property
     def family(self) -> str:
@@ -51,23 +57,39 @@ class FrontierRow:
 
     def goodness(self, kind: Quality) -> float | None:
         """Its quality, larger is better."""
-        if kind == "spearman":
-            return self.spearman
-        return None if self.regret is None else -self.regret
+        value: float | None = getattr(self, kind)
+        larger = kind == "spearman" or (kind != "regret" and self.higher_is_better)
+        return value if value is None or larger else -value
 
 
 def frontier_entries(analysis: Analysis) -> list[FrontierRow]:
-    """Entries that can be placed: a seed with all its cells, and a rank statistic. In plan order."""
-    if analysis.reference is None:
-        return []
+    """Entries that make a frontier: those that can be placed, if they are enough. In plan order."""
+    found = placed_entries(analysis)
+    return found if len(found) >= FEWEST else []
+
+
+def placed_entries(analysis: Analysis) -> list[FrontierRow]:
+    """Entries with a seed with all its cells, and something to judge by."""
     found = []
     for label, result in analysis.methods.items():
         flops, seconds = result.cost.flops.total, result.cost.wall_s
+        if not result.cost.complete or flops is None or seconds is None:
+            continue
         row = result.summary
-        spearman, regret = finite(row.spearman.value), finite(row.regret.value)
-        if result.cost.complete and flops is not None and seconds is not None and not spearman is regret is None:
-            found.append(FrontierRow(label, flops, seconds, spearman, regret, label == analysis.summary.reference))
-    return found if len(found) >= FEWEST else []
+        entry = FrontierRow(
+            label,
+            flops,
+            seconds,
+            spearman=finite(row.spearman.value),
+            regret=finite(row.regret.value),
+            mean_score=finite(row.mean_score),
+            delivered=finite(row.delivered.value),
+            reference=label == analysis.summary.reference,
+            higher_is_better=analysis.summary.selection.higher_is_better,
+        )
+        if any(entry.goodness(quality) is not None for quality in QUALITIES):
+            found.append(entry)
+    return found
 
 
 def undominated(entries: Sequence[FrontierRow], cost: Cost, quality: Quality) -> set[str]:

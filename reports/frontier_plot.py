@@ -1,17 +1,17 @@
-"""The frontier's figure: rank quality and regret against FLOPs and against device-seconds."""
+"""The frontier's figures: scores of connectors, and rank quality, against FLOPs and against device-seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from reports import formatting
 from reports.analysis import Analysis
-from reports.frontier import COSTS, QUALITIES, Cost, FrontierRow, Quality, frontier_entries, staircase, undominated
+from reports.frontier import COSTS, FEWEST, Cost, FrontierRow, Quality, placed_entries, staircase, undominated
 from reports.palette import MARKERS, OKABE_ITO
 
 GREY = "#b4b4b4"
@@ -20,47 +20,87 @@ TOP = 1.05
 """Just above the best Spearman correlation: where the scale of ``_spread`` would end."""
 
 
+def connectors(analysis: Analysis) -> Figure | None:
+    """What people get for the cost: mean score over all pairs, and the score of the connector that is handed over."""
+    metric = analysis.manifest.selection.metric
+    labels: dict[Quality, str] = {
+        "mean_score": f"test {metric}, mean over pairs",
+        "delivered": f"test {metric} of the pair handed over",
+    }
+    title = "What connectors cost (grey: another entry is at least as cheap and as good)"
+    figure = _figure(analysis, labels, title, 2)
+    reference = analysis.reference
+    if figure is not None and reference is not None:
+        row = reference.summary
+        for number, value in enumerate((row.mean_score, row.delivered.value)):
+            for panel in figure.axes[2 * number : 2 * number + 2]:
+                if value is None:
+                    continue
+                panel.axhline(value, color="#555555", lw=1, ls="--", label=f"{reference.label}'s own")
+    if figure is not None:
+        _legend(figure)
+    return figure
+
+
 def frontier(analysis: Analysis) -> Figure | None:
-    """Every entry as run; those that another one dominates in a panel are grey there, the others joined by a line."""
-    entries = frontier_entries(analysis)
-    if not entries:
+    """How well the pairs are ranked for the cost: rank correlation with the reference, and regret."""
+    if analysis.reference is None:
+        return None
+    metric = analysis.manifest.selection.metric
+    labels: dict[Quality, str] = {
+        "spearman": "Spearman with the reference's test scores",
+        "regret": f"regret ({metric}; 0 is perfect)",
+    }
+    title = "What rank quality costs (grey: another entry is at least as cheap and as good)"
+    figure = _figure(analysis, labels, title, FEWEST)
+    if figure is None:
+        return None
+    ceiling = analysis.summary.noise_ceiling.spearman
+    chance = next((r.comparison.regret.chance for r in analysis.methods.values()), float("nan"))
+    worst = max((e.regret for e in placed_entries(analysis) if e.regret is not None), default=0.0)
+    for axis in figure.axes[:2]:
+        if ceiling is not None:
+            axis.axhline(ceiling, color="#555555", lw=1, ls="--", label="noise ceiling")
+    for axis in figure.axes[2:]:
+        if np.isfinite(chance) and chance <= 2 * worst:
+            axis.axhline(chance, color="#555555", lw=1, ls=":", label="a random pick")
+    _legend(figure)
+    return figure
+
+
+def _figure(analysis: Analysis, labels: Mapping[Quality, str], title: str, fewest: int) -> Figure | None:
+    """One row of panels for each quality, FLOPs on the left and seconds on the right."""
+    entries = [e for e in placed_entries(analysis) if any(e.goodness(quality) is not None for quality in labels)]
+    if len(entries) < fewest:
         return None
     families = list(dict.fromkeys(e.family for e in entries))
     style = {f: (OKABE_ITO[n % len(OKABE_ITO)], MARKERS[n % len(MARKERS)]) for n, f in enumerate(families)}
     figure = Figure(figsize=(11, 8.2))
-    axes = figure.subplots(2, 2, sharex="col", sharey="row")
-    for row, quality in zip(axes, QUALITIES, strict=True):
+    axes = figure.subplots(len(labels), 2, sharex="col", sharey="row")
+    for row, (quality, text) in zip(axes, labels.items(), strict=True):
+        row[0].set_ylabel(text)
         for axis, cost in zip(row, COSTS, strict=True):
             _panel(axis, entries, cost, quality, style)
-    metric = analysis.manifest.selection.metric
-    axes[0, 0].set_ylabel("Spearman with the reference's test scores")
-    axes[1, 0].set_ylabel(f"regret ({metric}; 0 is perfect)")
-    ceiling = analysis.summary.noise_ceiling.spearman
-    chance = next((r.comparison.regret.chance for r in analysis.methods.values()), float("nan"))
-    for axis in axes[0]:
-        if ceiling is not None:
-            axis.axhline(ceiling, color="#555555", lw=1, ls="--", label="noise ceiling")
-    for axis in axes[1]:
-        worst = max((e.regret for e in entries if e.regret is not None), default=0.0)
-        if np.isfinite(chance) and chance <= 2 * worst:
-            axis.axhline(chance, color="#555555", lw=1, ls=":", label="a random pick")
-    for axis, cost in zip(axes[1], COSTS, strict=True):
+    for axis, cost in zip(axes[-1], COSTS, strict=True):
         axis.set_xlabel("FLOPs per seed" if cost == "flops" else "device-seconds per seed, inside the cells")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _legend(figure: Figure) -> None:
+    """One legend for all panels, below them."""
     handles: dict[str, Any] = {}
-    for axis in axes.flat:
+    for axis in figure.axes:
         handles |= {text: handle for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=6, frameon=False)
-    figure.suptitle("What rank quality costs (grey: another entry is at least as cheap and as good)", fontsize=11)
-    return figure
 
 
 def _panel(
     axis: Axes, entries: Sequence[FrontierRow], cost: Cost, quality: Quality, style: dict[str, tuple[str, str]]
 ) -> None:
     known = [e for e in entries if e.goodness(quality) is not None]
-    least = min((e.cost(cost) for e in known if e.cost(cost) > 0), default=1.0)
-    # What costs nothing has no place on a log axis: half a decade left of the cheapest that does.
-    places = {e.label: (e.cost(cost) if e.cost(cost) > 0 else least / 3, getattr(e, quality)) for e in known}
+    zero = _place_of_nothing(axis, [e.cost(cost) for e in entries])
+    places = {e.label: (e.cost(cost) if e.cost(cost) > 0 else zero, getattr(e, quality)) for e in known}
     kept = undominated(known, cost, quality)
     for family, (colour, marker) in style.items():
         own = sorted((e for e in known if e.family == family), key=lambda e: e.cost(cost))
@@ -76,22 +116,49 @@ def _panel(
     steps = [places[e.label] for e in staircase(known, cost, quality)]
     if steps:
         axis.step(*zip(*steps, strict=True), where="post", color="black", lw=1.1, zorder=2)
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    flops = cost == "flops"
-    axis.xaxis.set_major_formatter(
-        FuncFormatter(lambda v, _: formatting.flops(v).replace("FLOP", "") if flops else f"{v:g} s")
-    )
-    axis.grid(alpha=0.25)
+    _cost_axis(axis, cost, zero if any(e.cost(cost) <= 0 for e in entries) else None)
+    heights = [y for _, y in places.values()]
     if quality == "spearman":
         axis.set_yscale("function", functions=(_spread, _gathered))
         axis.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 0.8, 0.9, 0.95, 1]))
-        axis.set_ylim(min(y for _, y in places.values()) - 0.1, 1.01)
+        axis.set_ylim(min(heights, default=0.0) - 0.1, 1.01)
+    elif quality == "regret":
+        most = max(max(heights, default=0.0), 1e-3)
+        axis.set_ylim(-HEADROOM * most, (1 + 2 * HEADROOM) * most)
     else:
-        most = max(y for _, y in places.values())
-        axis.set_ylim(-HEADROOM * max(most, 1e-3), (1 + 2 * HEADROOM) * max(most, 1e-3))
-    _name(axis, [(e.label, *places[e.label]) for e in known if e.label in kept])
+        axis.margins(y=2 * HEADROOM)
+    _name(axis, [(e.label, *places[e.label]) for e in known if e.label in kept or e.reference])
+
+
+def _place_of_nothing(axis: Axes, costs: Sequence[float]) -> float:
+    """Where entries that cost nothing stand: in a band of their own left of the log axis, which has no zero."""
+    spent = [cost for cost in costs if cost > 0] or [1.0]
+    place = min(spent) / 10
+    if any(cost <= 0 for cost in costs):
+        axis.axvspan(place / 2, place * 2, color="#000000", alpha=0.07, lw=0)
+        axis.set_xlim(place / 2, max(spent) * 2)
+    return place
+
+
+def _cost_axis(axis: Axes, cost: Cost, zero: float | None) -> None:
+    """Cost along x on a log scale; the band of what costs nothing is marked 0, and has no other tick."""
+    axis.set_xscale("log")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.grid(alpha=0.25)
+
+    def text(value: float, _: int) -> str:
+        if zero is not None and np.isclose(value, zero):
+            return "0"
+        return formatting.flops(value).replace("FLOP", "") if cost == "flops" else f"{value:g} s"
+
+    axis.xaxis.set_major_formatter(FuncFormatter(text))
+    if zero is None:
+        axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
+        return
+    low, high = axis.get_xlim()
+    decades = [d for d in LogLocator(10, numticks=8).tick_values(low, high) if 3 * zero < d < high]
+    axis.xaxis.set_major_locator(FixedLocator([zero, *decades]))
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _spread(spearman: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:

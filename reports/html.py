@@ -6,41 +6,49 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from harness.run.blobs import Blobs
 from reports import formatting
+from reports.agreement_tables import agreement_table, candidate_table, metric_table
 from reports.analysis import Analysis
+from reports.cautions import cautions
 from reports.constraints import limits
+from reports.cost_tables import VIEW_TEXT, cost_table, frontier_table, view_table
+from reports.definitions import DEFINITIONS, Definition, linked
+from reports.evidence import evidence
 from reports.schema import Views
+from reports.secondary import source_of
 from reports.tables import (
-    VIEW_TEXT,
     TextTable,
     added_table,
-    cost_table,
-    frontier_table,
     level_table,
+    overview_table,
     pareto_table,
     rank_table,
-    summary_table,
     top_table,
-    view_table,
 )
-from reports.text import answer, pair_name, search_needed
+from reports.unfinished import Gap
+from reports.verdict import verdict
+from reports.wording import pair_name
 
 CAPTIONS = {
     "heatmaps": "Test score of every pair under every method, mean over seeds. Framed: the pair the method picks on "
     "validation data. Grey: no result.",
     "ranks": "Place of every pair by each method's mean validation score against its place by the reference's mean "
     "test score. On the diagonal both agree.",
-    "frontier": "Every method at every budget, as run, mean over seeds. The line joins what nothing else beats: grey "
-    "entries cost at least as much as another one that is at least as good. The reference's own point is "
-    "leave-one-seed-out.",
+    "connectors": "What people get: the test score of a method's own connectors, mean over all pairs (above) and of "
+    "the pair that it hands over (below), against what it cost as run. The line joins what nothing else beats; grey "
+    "entries cost at least as much as another one that is at least as good. What costs nothing stands in the shaded "
+    "band.",
+    "frontier": "How well the pairs are ranked: every method at every budget, as run, mean over seeds. The line joins "
+    "what nothing else beats. The reference's own point is leave-one-seed-out.",
     "curves": "Left: validation score, mean over pairs. Right: Spearman correlation of the validation ranking at that "
     "point with the reference's test scores at its full budget. Small numbers are epochs.",
     "costs": "Cost per seed, as run. Stacked by phase.",
 }
-FEW_PROBLEMS = 200
-"""Rows of the list of missing cells that the pages show; the CSV has all."""
+FEW_CELLS = 200
+"""Cells that a line of missing ones unfolds to; the CSV has all."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,21 @@ class ViewSection:
     table: TextTable
 
 
+@dataclass(frozen=True)
+class GapSection:
+    """Cells without a usable result: a line, and the cells that it unfolds to.
+
+    Attributes:
+        line: The group in one line.
+        cells: Its first cells.
+        more: How many more there are.
+    """
+
+    line: str
+    cells: TextTable
+    more: int
+
+
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("reports"),
@@ -78,6 +101,8 @@ def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[st
     """Write ``index.html`` and ``report.md``; returns their names."""
     environment = _environment()
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["defined"] = _defined
+    environment.filters["defined_md"] = _defined_md
     content = _content(analysis)
     figures = [
         Plot(name, CAPTIONS[name], base64.b64encode(into.get(files[0])).decode()) for name, files in plots.items()
@@ -87,14 +112,61 @@ def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[st
     return list(PAGES)
 
 
+def _defined(text: str) -> Markup:
+    """A sentence for the page, its words of the trade linked to their definitions."""
+
+    def link(word: str, definition: Definition) -> str:
+        return f'<a href="#{definition.anchor}">{escape(word)}</a>'
+
+    return Markup(linked(text, link, lambda part: str(escape(part))))
+
+
+def _defined_md(text: str) -> str:
+    """The same in Markdown."""
+    return linked(text, lambda word, definition: f"[{word}](#{definition.anchor})")
+
+
 def _content(analysis: Analysis) -> dict[str, object]:
     """What the templates print."""
     manifest, summary = analysis.manifest, analysis.summary
-    seeds = ", ".join(map(str, summary.seeds))
+    source = source_of(analysis)
+    return {
+        "title": manifest.name,
+        "verdict": verdict(analysis),
+        "cautions": cautions(analysis),
+        "evidence": evidence(analysis),
+        "facts": _facts(analysis),
+        "overview": overview_table(analysis),
+        "top_table": top_table(analysis),
+        "candidate_table": candidate_table(analysis),
+        "agreement_table": agreement_table(analysis),
+        "metric_table": metric_table(analysis),
+        "metric_source": source.label if source else "",
+        "level_table": level_table(analysis),
+        "added_table": added_table(analysis),
+        "pareto_table": pareto_table(analysis),
+        "rank_table": rank_table(analysis) if analysis.reference is not None else None,
+        "views": [ViewSection(view, VIEW_TEXT[view], view_table(analysis, view)) for view in Views.model_fields]
+        if analysis.reference is not None and len(analysis.methods) > 1
+        else [],
+        "cost_table": cost_table(analysis),
+        "frontier_table": frontier_table(analysis),
+        "gaps": [GapSection(gap.line, _cells(gap), len(gap.cells) - FEW_CELLS) for gap in analysis.gaps],
+        "warnings": [(label, text) for label, texts in analysis.warnings.items() for text in texts],
+        "definitions": DEFINITIONS,
+        "parameters": json.dumps(manifest.sweep, indent=1, default=str),
+        "provenance": json.dumps(manifest.provenance, indent=1, default=str),
+        "one_seed": len(summary.seeds) < 2 and analysis.reference is not None,
+    }
+
+
+def _facts(analysis: Analysis) -> dict[str, str]:
+    """What was run, in a few lines."""
+    manifest, summary = analysis.manifest, analysis.summary
     encoders = f"{len(manifest.image_encoders)} image x {len(manifest.text_encoders)} text encoders"
-    facts = {
+    return {
         "pairs": f"{summary.n_pairs} ({encoders})",
-        "seeds": seeds,
+        "seeds": ", ".join(map(str, summary.seeds)),
         "reference": summary.reference or "none",
         "selection": f"{summary.selection.task} / {summary.selection.metric}"
         + ("" if summary.selection.higher_is_better else " (lower is better)"),
@@ -105,40 +177,12 @@ def _content(analysis: Analysis) -> dict[str, object]:
         + (" (needs two seeds)" if len(summary.seeds) < 2 else ""),
         "elapsed time of the sweep": formatting.seconds(manifest.elapsed_s),
     }
-    shown = analysis.problems[:FEW_PROBLEMS]
-    return {
-        "title": manifest.name,
-        "answer": answer(analysis),
-        "facts": facts,
-        "summary_table": summary_table(analysis),
-        "top_table": top_table(analysis),
-        "level_table": level_table(analysis),
-        "added_table": added_table(analysis),
-        "pareto_table": pareto_table(analysis),
-        "rank_table": rank_table(analysis) if analysis.reference is not None else None,
-        "views": [ViewSection(view, VIEW_TEXT[view], view_table(analysis, view)) for view in Views.model_fields]
-        if analysis.reference is not None and len(analysis.methods) > 1
-        else [],
-        "cost_table": cost_table(analysis),
-        "frontier_table": frontier_table(analysis),
-        "search": search_needed(analysis) if analysis.reference is not None else "",
-        "problems": TextTable(
-            ["method", "seed", "status", "pairs", "reason"],
-            [
-                [
-                    p.label,
-                    str(p.seed),
-                    p.status,
-                    "; ".join(map(pair_name, p.pairs[:4])) + (" …" if p.pairs[4:] else ""),
-                    p.reason,
-                ]
-                for p in shown
-            ],
-        ),
-        "more_problems": len(analysis.problems) - len(shown),
-        "warnings": [(label, text) for label, texts in analysis.warnings.items() for text in texts],
-        "parameters": json.dumps(manifest.sweep, indent=1, default=str),
-        "provenance": json.dumps(manifest.provenance, indent=1, default=str),
-        "reference": summary.reference,
-        "one_seed": len(summary.seeds) < 2,
-    }
+
+
+def _cells(gap: Gap) -> TextTable:
+    """The cells that a line unfolds to."""
+    rows = [
+        [str(cell.seed), "; ".join(map(pair_name, cell.pairs[:4])) + (" …" if cell.pairs[4:] else ""), cell.reason]
+        for cell in gap.cells[:FEW_CELLS]
+    ]
+    return TextTable(["seed", "pairs", "reason"], rows)

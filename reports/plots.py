@@ -20,12 +20,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from harness.contract.ledger import PHASES
 from harness.run.blobs import Blobs
 from reports import formatting
-from reports.analysis import Analysis, MethodResult
+from reports.analysis import Analysis
 from reports.compare import seed_mean
 from reports.curves import Point, curves_of, mean_point, ranked
-from reports.frontier_plot import frontier
+from reports.frontier_plot import connectors, frontier
 from reports.palette import HATCHES, MARKERS, OKABE_ITO
 from reports.ranking import oriented, places
+from reports.rows import MethodResult
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -50,7 +51,8 @@ def write_plots(analysis: Analysis, into: Blobs) -> dict[str, list[str]]:
     Returns:
         Figure name -> names of its PNG and PDF.
     """
-    drawings = {"heatmaps": heatmaps, "ranks": ranks, "frontier": frontier, "curves": curves, "costs": costs}
+    drawings = {"connectors": connectors, "heatmaps": heatmaps, "ranks": ranks, "frontier": frontier}
+    drawings |= {"curves": curves, "costs": costs}
     written: dict[str, list[str]] = {}
     with mpl.rc_context(STYLE):
         for name, draw in drawings.items():
@@ -97,7 +99,8 @@ def heatmaps(analysis: Analysis) -> Figure | None:
     shown = [r for r in analysis.methods.values() if np.isfinite(r.data.scores).any()]
     if not shown:
         return None
-    shown.sort(key=lambda r: r.data.label != analysis.summary.reference)
+    # Those with connectors first, so that the panels of one colour scale stand together.
+    shown.sort(key=lambda r: (r.label != analysis.summary.reference, not np.isfinite(r.data.test).any()))
     tests = [seed_mean(r.data.test) for r in shown]
     known = np.concatenate([test[np.isfinite(test)] for test in tests])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
@@ -203,7 +206,7 @@ def ranks(analysis: Analysis) -> Figure | None:
     if not many:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, title="text encoder", frameon=False)
-    figure.suptitle("Ranking against the reference\n(shaded: not distinguishable from the best)", fontsize=11)
+    figure.suptitle("Ranking against the reference\n(shaded: not separated from the best)", fontsize=11)
     return figure
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 Scores: TypeAlias = Float[np.ndarray, " n"]
@@ -30,27 +30,31 @@ def _placed(scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return np.where(np.isnan(scores), -np.inf, scores)
 
 
-def spearman(scores: Scores, truth: TruthRows) -> Values:
+def ranks(values: TruthRows) -> TruthRows:
+    """Mid-ranks, 1 for the smallest; pairs without a score share the first of them."""
+    return rankdata(_placed(values), axis=-1)
+
+
+def spearman(scores: Float[np.ndarray, "*#batch n"], truth: Float[np.ndarray, "*#batch n"]) -> Values:
     """Spearman's rank correlation with mid-ranks for ties; NaN when the truth is constant.
 
-    Constant scores rank nothing: 0, the expected value of a random order.
+    Constant scores rank nothing: 0, the expected value of a random order. Scores may carry leading axes too, which
+    then go with those of the truth.
     """
-    x = rankdata(_placed(scores))
-    y = rankdata(_placed(truth), axis=-1)
-    x = x - x.mean()
+    x, y = ranks(scores), ranks(truth)
+    x = x - x.mean(axis=-1, keepdims=True)
     y = y - y.mean(axis=-1, keepdims=True)
-    scale = np.sqrt((x**2).sum() * (y**2).sum(axis=-1))
-    if not x.any():
-        return np.asarray(np.where(y.any(axis=-1), 0.0, np.nan))
+    across, own, other = (x * y).sum(axis=-1), (x**2).sum(axis=-1), (y**2).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(scale > 0, np.clip((y @ x) / scale, -1.0, 1.0), np.nan))
+        found = np.where(own > 0, np.clip(across / np.sqrt(own * other), -1.0, 1.0), 0.0)
+    return np.asarray(np.where(other > 0, found, np.nan))
 
 
 def kendall(scores: Scores, truth: TruthRows) -> Values:
     """Kendall's tau-b, ties on either side accounted for; NaN when the truth is constant, 0 for constant scores."""
     # Ranks first: differences of two infinities would be NaN.
-    x = rankdata(_placed(scores)).astype(np.float32)
-    y = np.ascontiguousarray(rankdata(_placed(truth), axis=-1).reshape(-1, truth.shape[-1]).T, dtype=np.float32)
+    x = ranks(scores).astype(np.float32)
+    y = np.ascontiguousarray(ranks(truth).reshape(-1, truth.shape[-1]).T, dtype=np.float32)
     agree, untied_x, untied_y = np.zeros(y.shape[1]), 0, np.zeros(y.shape[1])
     for one in range(len(x) - 1):
         sign_x, sign_y = np.sign(x[one] - x[one + 1 :]), np.sign(y[one] - y[one + 1 :])
@@ -199,43 +203,3 @@ def best_pair_hit(scores: Scores, truth: TruthRows) -> Values:
     picked = np.flatnonzero(chance)
     hits = (truth[..., picked] == best).astype(float) @ chance[picked]
     return np.asarray(np.where(np.isnan(truth[..., picked]).any(axis=-1), np.nan, hits))
-
-
-def permutation_p(
-    scores: Float[np.ndarray, "seeds n"],
-    truth: Float[np.ndarray, "seeds n"],
-    *,
-    permutations: int = 9999,
-    seed: int = 0,
-) -> float:
-    """One-sided p-value of the mean Spearman correlation over seeds, by permuting the pairs of the truth.
-
-    One permutation serves all seeds, so that what the seeds share is kept.
-
-    Args:
-        scores: The method's scores per seed.
-        truth: The truth per seed (equal rows unless leave-one-seed-out).
-        permutations: Random permutations; the observed order counts as one more, so p is never 0.
-        seed: Of the permutations.
-
-    Returns:
-        Share of orders with a correlation at least as large; NaN when the observed one is undefined.
-    """
-    x, y = _standard(scores), _standard(truth)
-    observed = float((x * y).sum(axis=1).mean())
-    if not np.isfinite(observed):
-        return float("nan")
-    orders: Integer[np.ndarray, "permutations n"] = np.random.default_rng(seed).permuted(
-        np.tile(np.arange(x.shape[1]), (permutations, 1)), axis=1
-    )
-    # [n, n] agreement of pair i's rank with place j, summed over seeds: a permutation is then a sum of n entries.
-    agreement = x.T @ y / len(x)
-    drawn = agreement[np.arange(x.shape[1]), orders].sum(axis=1)
-    return float((1 + (drawn >= observed - 1e-12).sum()) / (permutations + 1))
-
-
-def _standard(values: Float[np.ndarray, "seeds n"]) -> Float[np.ndarray, "seeds n"]:
-    ranks = rankdata(_placed(values), axis=-1)
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    norm = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    return np.where(norm > 0, centred / np.where(norm > 0, norm, 1.0), np.nan)

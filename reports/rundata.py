@@ -96,6 +96,12 @@ class RunData:
         task = self.manifest.selection.task
         return next((entry.metrics for entry in self.manifest.tasks if entry.label == task), {})
 
+    @property
+    def encoders(self) -> Integer[np.ndarray, "pairs 2"]:
+        """Number of the image encoder and of the text encoder of every pair."""
+        images, texts = zip(*self.manifest.pairs, strict=True)
+        return np.stack([_numbered(images), _numbered(texts)], axis=1)
+
 
 def load(store: RunStore) -> RunData:
     """Read a run, finished or not.
@@ -155,6 +161,13 @@ def _method(label: str, planned: PlannedMethod, manifest: Manifest, records: Map
         selection.higher_is_better,
         rungs if rung_of else None,
     )
+
+
+def _numbered(names: Iterable[str]) -> Integer[np.ndarray, " names"]:
+    """Number of every name, in the order of first appearance."""
+    names = list(names)
+    number = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names])
 
 
 def _joined(records: list[CellRecord]) -> CellRecord:

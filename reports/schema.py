@@ -1,4 +1,4 @@
-"""``summary.json`` (schema 1): the machine's face of the report, one comment per key.
+"""``summary.json`` (schema 2): the machine's face of the report, one comment per key.
 
 A number that cannot be said is null: too few pairs, one seed where two are needed, a metric without stored ranks.
 """
@@ -104,8 +104,42 @@ class CostRatio(Part):
     wall: Number = None
 
 
+class SelectionPromise(Part):
+    """Which pair, and in what order."""
+
+    flops_ratio: Number = None  # reference / method, as run
+    wall_ratio: Number = None
+    regret: Number = None
+    spearman: Number = None
+
+
+class WinnerPromise(Part):
+    """The selection, and a connector for the pair that is picked."""
+
+    flops_ratio: Number = None
+    wall_ratio: Number = None
+    gap: Number = None  # the reference's own score of its best pair minus the delivered score (positive: worse)
+    limit: Number = None  # the reference's FLOPs / one full training of the picked pair as the reference does it
+
+
+class AllPromise(Part):
+    """A connector for every pair."""
+
+    flops_ratio: Number = None
+    wall_ratio: Number = None
+    gap: Number = None  # mean gap (positive: worse)
+
+
+class Promises(Part):
+    """What a method hands over, and how well; a promise that it does not make is null."""
+
+    selection: SelectionPromise | None = None
+    winner: WinnerPromise | None = None
+    all: AllPromise | None = None
+
+
 class MethodSummary(Part):
-    """One method's row. The reference's own row is leave-one-seed-out."""
+    """One method's row. The reference's own rank statistics are leave-one-seed-out."""
 
     kind: Literal["per_pair", "joint", "score"]
     status: Status
@@ -115,6 +149,7 @@ class MethodSummary(Part):
     topk_overlap: TopK
     best_pair: Pair | None = None  # best mean validation score over seeds
     best_pair_score: Number = None  # the method's own connector there, test, mean over seeds
+    delivered: Value = Value()  # the same number with its interval: what a user gets
     oracle_pair: Pair | None = None  # best mean test score of the reference
     oracle_score: Number = None  # the reference's mean test score there
     regret: Value = Value()  # mean over seeds; positive is a loss, whatever the metric's sign
@@ -130,7 +165,7 @@ class MethodSummary(Part):
     updates_per_pair: Number = None
     samples_per_pair: Number = None
     trained_params: int | None = None  # per seed
-    promises: None = None  # reserved
+    promises: Promises | None = None  # null without a reference
 
 
 class Spent(Part):
@@ -148,6 +183,8 @@ class ViewEntry(Part):
     cost_ratio: CostRatio = CostRatio()
     spearman: Number = None
     regret: Number = None
+    delivered: Number = None  # test score of its connector for the pair it picks there; null where it was cut
+    mean_gap: Number = None  # of all its pairs there, to the reference at its full budget; null where it was cut
     budget: Spent = Spent()
     reference_budget: Spent = Spent()
     note: str | None = None  # why values are null, or what to know; left out when there is nothing to say
@@ -173,7 +210,7 @@ class Views(Part):
 class Summary(Part):
     """The whole file."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     run: str
     reference: str | None
     selection: Selection

@@ -1,23 +1,27 @@
-"""How much search was needed: image effect, text effect, interaction and seed noise of the reference's scores."""
+"""How much search was needed: image effect, text effect and interaction of the reference's scores, noise removed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Integer
 
-from reports.bootstrap import bca_interval, percentile_interval
-from reports.compare import ReferenceScores, seed_mean
+from reports.noise import mean_noise, seed_noise
+from reports.scores import ReferenceScores
+
+_HALVINGS = 40
+_NOWHERE = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
 class TwoWay:
-    """Shares of the variance of pair scores; they add up to 1 on a full grid.
+    """Shares of the variance of pair scores; they add up to 1.
 
     Attributes:
         image: Share of the image encoder's main effect.
         text: Share of the text encoder's main effect.
-        interaction: Share that is specific to pairs, seed noise removed where there are several seeds.
-        ci95: Bootstrap interval of ``interaction`` over test images.
+        interaction: Share that is specific to pairs.
+        ci95: Interval of ``interaction``; NaN where test units cannot be resampled.
         noise: Variance of one seed's score around its pair (a common shift of a seed removed); NaN with one seed.
         pairs: Pairs in the analysis.
         additive_best: Number of the pair that the two main effects alone would pick.
@@ -27,85 +31,151 @@ class TwoWay:
     image: float = float("nan")
     text: float = float("nan")
     interaction: float = float("nan")
-    ci95: tuple[float, float] = (float("nan"), float("nan"))
+    ci95: tuple[float, float] = _NOWHERE
     noise: float = float("nan")
     pairs: int = 0
     additive_best: int | None = None
     best: int | None = None
 
 
+@dataclass(frozen=True)
+class _Design:
+    """Orthonormal bases ``[pairs, rank]`` of what the image, the text encoder and the pair alone explain."""
+
+    image: np.ndarray
+    text: np.ndarray
+    interaction: np.ndarray
+
+    @property
+    def parts(self) -> tuple[np.ndarray, ...]:
+        return self.image, self.text, self.interaction
+
+
 def two_way(
-    truth: ReferenceScores, image: Integer[np.ndarray, " pairs"], text: Integer[np.ndarray, " pairs"]
+    truth: ReferenceScores,
+    image: Integer[np.ndarray, " pairs"],
+    text: Integer[np.ndarray, " pairs"],
+    *,
+    seed: int = 0,
 ) -> TwoWay:
     """Two-way analysis of the reference's test scores, full grid or not.
 
-    With ``y`` the mean over S seeds and ``e`` the seed noise, sums of squares are corrected by their expected noise
-    ``df x e / S`` and floored at 0. On a grid with holes, main effects are fitted by least squares, the image effect
-    first.
+    The sums of squares of the pairs' means over seeds are lessened by what noise adds to them on average, the trace of
+    its covariance in each part's space: test noise, which the seeds share because they share the test units, by the
+    bootstrap, and seed noise by the spread of the seeds (``reports.noise``). What is left is floored at 0. On a grid
+    with holes, main effects are fitted by least squares, the image effect first.
+
+    The interval inverts a test (Casella & Berger 2002, section 9.2): it holds the shares under which the measured one
+    is neither among the 2.5 % smallest nor the 2.5 % largest of what joint draws of the noise make of such a share. So
+    it holds 0 when the truth is additive, and a share at its floor does not claim certainty.
 
     Args:
         truth: The reference's scores; pairs without a number are left out.
         image: Image encoder's number of every pair.
         text: Text encoder's number of every pair.
+        seed: Of the draws of seed noise.
 
     Returns:
-        NaN where there is no interaction to speak of (one encoder on a side, too few pairs, constant scores).
+        NaN where there is no interaction to speak of (one encoder on a side, too few pairs, constant scores). Without
+        stored queries test noise stays in, and with one seed seed noise does.
     """
     known = np.flatnonzero(np.isfinite(truth.mean))
     if len(known) < 3:
         return TwoWay(pairs=len(known))
-    one, rows = np.ones((len(known), 1)), np.eye(int(image.max()) + 1)[image[known]]
-    both = np.hstack([one, rows, np.eye(int(text.max()) + 1)[text[known]]])
-    bases = [_basis(one), _basis(np.hstack([one, rows])), _basis(both)]
-    noise, per_mean = _noise(truth.scores[:, known])
-
-    def shares(y: Float[np.ndarray, "draws pairs"]) -> Float[np.ndarray, "3 draws"]:
-        """Image, text and interaction shares."""
-        explained = [((y @ basis) ** 2).sum(axis=1) for basis in bases]
-        ranks = [basis.shape[1] for basis in bases]
-        squares = [*np.diff(explained, axis=0), (y**2).sum(axis=1) - explained[-1]]
-        freedom = [*np.diff(ranks), len(known) - ranks[-1]]
-        clean = np.array([np.maximum(s - df * per_mean, 0.0) for s, df in zip(squares, freedom, strict=True)])
-        total = clean.sum(axis=0)
-        tiny = total <= 1e-12 * np.maximum((y**2).sum(axis=1), 1e-300)
-        return np.where(tiny, np.nan, clean / np.where(tiny, 1.0, total))
-
-    mean = truth.mean[known]
-    parts = shares(mean[None])[:, 0]
-    # The best pair of the additive model: fitted values of the two main effects.
-    fitted = bases[-1] @ (bases[-1].T @ mean)
-    picks = int(known[fitted.argmax()]), int(known[mean.argmax()])
-    if len(known) == bases[-1].shape[1] or min(len(set(image[known])), len(set(text[known]))) < 2:
-        return TwoWay(noise=noise, pairs=len(known), additive_best=picks[0], best=picks[1])
-    interval = (float("nan"), float("nan"))
-    if truth.draws is not None and truth.left_out is not None:
-        drawn = shares(seed_mean(truth.draws)[:, known])[2]
-        if parts[2] > 0:
-            interval = bca_interval(float(parts[2]), drawn, shares(seed_mean(truth.left_out)[:, known])[2])
-        else:  # at its floor, where a bias correction would claim certainty
-            interval = (0.0, percentile_interval(drawn)[1])
-    return TwoWay(float(parts[0]), float(parts[1]), float(parts[2]), interval, noise, len(known), *picks)
+    mean, design = truth.mean[known], _design(image[known], text[known])
+    measured = seed_noise(truth).measured
+    best = int(known[mean.argmax()])
+    fitted = mean - design.interaction @ (design.interaction.T @ mean)
+    additive_best = int(known[fitted.argmax()])
+    nothing = TwoWay(noise=measured, pairs=len(known), additive_best=additive_best, best=best)
+    if not all(part.shape[1] for part in design.parts):
+        return nothing
+    noise = mean_noise(truth, seed=seed)
+    covariance = _seeds_only(truth) if noise is None else noise.covariance
+    added = _traces(design, covariance[np.ix_(known, known)])
+    squares = np.array([((mean @ part) ** 2).sum() for part in design.parts])
+    clean = np.maximum(squares - added, 0.0)
+    if clean.sum() <= 1e-12 * (mean**2).sum():
+        return nothing
+    shares = clean / clean.sum()
+    ci95 = _NOWHERE if noise is None else _interval(mean, design, clean, added, noise.draws[:, known])
+    of_image, of_text, of_pairs = (float(share) for share in shares)
+    return TwoWay(of_image, of_text, of_pairs, ci95, measured, len(known), additive_best, best)
 
 
-def _basis(design: Float[np.ndarray, "pairs columns"]) -> Float[np.ndarray, "pairs rank"]:
-    """Orthonormal basis of the columns' span."""
-    u, s, _ = np.linalg.svd(design, full_matrices=False)
-    return u[:, s > 1e-9 * s.max()]
+def _seeds_only(truth: ReferenceScores) -> Float[np.ndarray, "pairs pairs"]:
+    """Covariance of the means without resamples: the measured seed noise, 0 with one seed."""
+    noise, count = np.nan_to_num(seed_noise(truth).measured), np.isfinite(truth.scores).sum(axis=0)
+    return np.diag(noise / np.maximum(count, 1))
 
 
-def _noise(scores: Float[np.ndarray, "seeds pairs"]) -> tuple[float, float]:
-    """Seed variance, and its mean share in a pair's mean over its seeds; (NaN, 0) where no seed can be compared.
+def _design(image: Integer[np.ndarray, " pairs"], text: Integer[np.ndarray, " pairs"]) -> _Design:
+    one = np.ones((len(image), 1))
+    rows, columns = (np.eye(int(side.max()) + 1)[side] for side in (image, text))
+    found = _added(one / np.sqrt(len(one)), rows)
+    both = np.hstack([one / np.sqrt(len(one)), found])
+    more = _added(both, columns)
+    return _Design(found, more, _added(np.hstack([both, more]), np.eye(len(image))))
 
-    Residuals of ``pair + seed`` effects, fitted by alternating means so that a grid with gaps will do.
+
+def _added(basis: Float[np.ndarray, "pairs rank"], columns: Float[np.ndarray, "pairs columns"]) -> np.ndarray:
+    """Orthonormal basis ``[pairs, rank]`` of what these columns span beyond a basis."""
+    rest = columns - basis @ (basis.T @ columns)
+    u, s, _ = np.linalg.svd(rest, full_matrices=False)
+    return u[:, s > 1e-9]
+
+
+def _traces(design: _Design, covariance: Float[np.ndarray, "pairs pairs"]) -> Float[np.ndarray, "3"]:
+    """Expected sum of squares of the noise in each part's space."""
+    return np.array([((covariance @ part) * part).sum() for part in design.parts])
+
+
+def _interval(
+    mean: Float[np.ndarray, " pairs"],
+    design: _Design,
+    clean: Float[np.ndarray, "3"],
+    added: Float[np.ndarray, "3"],
+    draws: Float[np.ndarray, "draws pairs"],
+) -> tuple[float, float]:
+    """Shares of the interaction that do not contradict the measured one; see ``two_way``.
+
+    A share is tried with the effects' total as measured: the main effects and the interaction keep their measured
+    directions and are scaled to it.
     """
-    known = np.isfinite(scores)
-    per_pair, per_seed = known.sum(axis=0), known.sum(axis=1)
-    freedom = known.sum() - (per_pair > 0).sum() - max(0, int((per_seed > 0).sum()) - 1)
-    if freedom < 1 or per_pair.max() < 2:
-        return float("nan"), 0.0
-    rest = np.where(known, scores, 0.0)
-    for _ in range(50):
-        rest = np.where(known, rest - rest.sum(axis=0) / np.maximum(per_pair, 1), 0.0)
-        rest = np.where(known, rest - (rest.sum(axis=1) / np.maximum(per_seed, 1))[:, None], 0.0)
-    noise = float((rest**2).sum() / freedom)
-    return noise, noise * float((1 / per_pair[per_pair > 0]).mean())
+    main = np.hstack([design.image, design.text])
+    spaces = (main, design.interaction)
+    noise = [draws @ space for space in spaces]
+    if not added[2] > 1e-15 * (mean**2).sum():
+        return _NOWHERE
+    along = [_direction(mean @ space, own[0]) for space, own in zip(spaces, noise, strict=True)]
+    cross = [own @ direction for own, direction in zip(noise, along, strict=True)]
+    length = [(own**2).sum(axis=1) for own in noise]
+    expected, total = (added[0] + added[1], added[2]), clean.sum()
+
+    def shares(share: float) -> Float[np.ndarray, " draws"]:
+        """What draws of the noise make of a share."""
+        scale = (1 - share) * total, share * total
+        found = [np.maximum(scale[k] + 2 * np.sqrt(scale[k]) * cross[k] + length[k] - expected[k], 0.0) for k in (0, 1)]
+        return found[1] / np.maximum(found[0] + found[1], 1e-300)
+
+    measured = float(clean[2] / total)
+    low = _smallest(lambda share: float(np.quantile(shares(share), 0.975)) >= measured)
+    high = _smallest(lambda share: float(np.quantile(shares(share), 0.025)) > measured)
+    return min(low, measured), max(high, measured)
+
+
+def _direction(vector: Float[np.ndarray, " rank"], instead: Float[np.ndarray, " rank"]) -> Float[np.ndarray, " rank"]:
+    """Unit vector along a vector, or along another where it is 0."""
+    chosen = vector if vector.any() else instead
+    return chosen / max(float(np.linalg.norm(chosen)), 1e-300)
+
+
+def _smallest(holds: Callable[[float], bool]) -> float:
+    """Smallest share at which something holds that holds for all larger ones; 1 where it never does."""
+    if holds(0.0):
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

@@ -34,15 +34,15 @@ def compare(
         cells = [{"runs": s.runs, "equal": s.equal, "different": s.different} for s in shared]
         stdout.print_json(json.dumps({"methods": rows, "shared_cells": cells}))
     else:
-        from reports.summary import SUMMARY_COLUMNS, summary_rows
+        from reports.overview import OVERVIEW_COLUMNS, overview_rows
 
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        left_out = {"kind", "best_pair", "score"}
-        shown = [name for name in SUMMARY_COLUMNS._fields if name not in left_out]
-        for title in ("run", "pairs", *(getattr(SUMMARY_COLUMNS, name) for name in shown)):
+        left_out = {"kind", "best_pair"}
+        shown = [name for name in OVERVIEW_COLUMNS._fields if name not in left_out]
+        for title in ("run", "pairs", *(getattr(OVERVIEW_COLUMNS, name) for name in shown)):
             table.add_column(narrow(title), no_wrap=True)
         for run, analysis in analyses.items():
-            for row in summary_rows(analysis.summary):
+            for row in overview_rows(analysis):
                 cells = (getattr(row, name) for name in shown)
                 table.add_row(run, str(analysis.summary.n_pairs), *map(narrow, cells))
         stdout.print(table)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.common import Json, Seeds, Set, Storage, SweepFile, open_sweep, short, stderr, stdout, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.sweep.estimates import MethodEstimate
+    from harness.sweep.plan import Plan
 
 
 def plan(
@@ -15,6 +23,7 @@ def plan(
 ) -> None:
     """Print cells to do, cells done, and each method's FLOPs by phase (per seed, closed form). Downloads nothing."""
     config = open_sweep(sweep_file, set_, seeds, storage)
+    from harness.contract.exposure import updates_text
     from harness.sweep.estimates import estimates
     from harness.sweep.plan import make_plan
     from harness.sweep.without_data import resolve_or_stand_in
@@ -57,9 +66,27 @@ def plan(
     for label, e in counted.items():
         costs = [short(e.flops.get(phase, 0.0)) if e.flops else "-" for phase in (*phases, "total")]
         costs += [short(e.flops_ours["total"]) if e.flops_ours else "-"] if published else []
-        updates = "-" if e.updates_per_pair is None else f"{e.updates_per_pair:.0f}"
+        updates = updates_text(e.updates_per_pair)
         counts = len(cells[label]), done[label], len(cells[label]) - done[label]
         table.add_row(label, *map(str, counts), updates, short(e.trained_params), *costs)
     stdout.print(table)
+    for warning in _warnings(planned, counted):
+        stdout.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     if missing:
         stdout.print(f"banks to extract first: {', '.join(dict.fromkeys(missing))}", soft_wrap=True)
+
+
+def _warnings(planned: Plan, counted: Mapping[str, MethodEstimate]) -> list[str]:
+    """What makes the comparison unfair before it has begun: a reference hardly trained, unlike training."""
+    from harness.contract.exposure import Exposure, few_updates, unlike_updates
+
+    trained = {
+        label: Exposure(
+            {str(unit): limit for unit, limit in planned.methods[label].config.budget.items()}, e.updates_per_pair
+        )
+        for label, e in counted.items()
+        if not planned.methods[label].rungs
+    }
+    reference = planned.reference
+    few = few_updates(reference, trained[reference]) if reference in trained else None
+    return [*([few] if few else []), *unlike_updates(trained)]

@@ -11,7 +11,18 @@ from rich.table import Table
 from harness.cli.common import RunFolder, open_run, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reports.build import Report
+
+FULL_WIDTH = 150
+"""Columns that the whole table takes; a narrower screen shows ``SHORT`` of it."""
+
+SHORT = ("method", "delivered", "mean_gap", "spearman", "flops", "cost_ratio")
+LEFT = ("method", "kind", "best_pair")
+
+LINE = 100
+"""Longest line of running text."""
 
 
 def report(run: RunFolder) -> None:
@@ -19,27 +30,51 @@ def report(run: RunFolder) -> None:
     store = open_run(run)
     from reports.build import build_report
 
-    print_summary(build_report(store))
+    print_report(build_report(store))
 
 
-def print_summary(made: Report) -> None:
-    """The summary table, the answer in words, and where the report lies."""
-    from reports.summary import SUMMARY_COLUMNS, summary_rows
-
-    table = Table(title=made.summary.run, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in SUMMARY_COLUMNS:
-        left = name in ("method", "kind") or "best pair" in name
-        table.add_column(narrow(name), justify="left" if left else "right", no_wrap=True)
-    for row in summary_rows(made.summary):
-        table.add_row(*map(narrow, row))
-    stdout.print(table)
-    for sentence in made.answer:
-        stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
+def print_report(made: Report) -> None:
+    """Two levels: the verdict and what to be careful of; then the table and the evidence, and where the report lies."""
+    stdout.print(f"[bold]{escape(made.summary.run)}[/]")
+    _say(made.verdict)
+    for text in made.cautions:
+        _say([f"Careful: {text}"])
+    stdout.print(_table(made))
+    for part in made.evidence:
+        _say([f"{part.title}. {' '.join(part.sentences)}"], bold=len(part.title) + 1)
+    for gap in made.gaps:
+        _say([gap.line])
     stdout.print(f"report: {made.where}/index.html", soft_wrap=True, markup=False, highlight=False)
 
 
+def _table(made: Report) -> Table:
+    from reports.overview import OVERVIEW_COLUMNS
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names = OVERVIEW_COLUMNS._fields if stdout.width >= FULL_WIDTH else SHORT
+    for name in names:
+        heading = narrow(getattr(OVERVIEW_COLUMNS, name))
+        table.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True)
+    for row in made.rows:
+        shown = row if names is OVERVIEW_COLUMNS._fields else row._replace(flops=row.flops.replace(" ", "\n"))
+        table.add_row(*(narrow(getattr(shown, name)) for name in names))
+    return table
+
+
+def _say(sentences: Iterable[str], bold: int = 0) -> None:
+    """Running text, wrapped for the screen; the first ``bold`` characters stand out."""
+    from rich.text import Text
+
+    for sentence in sentences:
+        text = Text(sentence)
+        text.stylize("bold", 0, bold)
+        stdout.print(text, width=min(stdout.width, LINE))
+
+
 def narrow(text: str) -> str:
-    """Intervals, second names and remarks on a line of their own, so that twelve columns fit a screen."""
-    for mark in (" [", " + ", " (", " / ", ", as run"):
+    """Intervals, second names and remarks on a line of their own, so that many columns fit a screen."""
+    for mark in (" [", " + ", " (", " / ", ", as run", ": "):
         text = text.replace(mark, "\n" + mark.strip(" ,"))
-    return escape(text.replace("updates per pair", "updates\nper pair").replace("its test score", "its test\nscore"))
+    for words in ("updates per pair", "delivered score", "mean score", "cost ratio"):
+        text = text.replace(words, words.replace(" ", "\n", 1))
+    return escape(text)

@@ -21,7 +21,7 @@ from harness.cli.common import (
 )
 from harness.cli.embed import extract_with_bars
 from harness.cli.live import LiveLine
-from harness.cli.report import print_summary
+from harness.cli.report import print_report
 
 if TYPE_CHECKING:
     from harness.run.records import CellRecord, Manifest
@@ -50,6 +50,7 @@ def sweep(
     from harness.run.backends.base import BackendOptions, backend_for
     from harness.run.banks import check_same_weights, check_unchanged
     from harness.run.manifest import make_manifest
+    from harness.run.replanned import check_same_plan
     from harness.run.stopping import missing, record_skipped
     from harness.sweep.estimates import check
     from harness.sweep.plan import make_plan
@@ -60,11 +61,14 @@ def sweep(
     runner = backend_for(backend, plan, chosen)
     check(plan)
     before = store.manifest() if store.planned() else None
+    changes = check_same_plan(before, plan, store)
     with interruptible():
         extract_with_bars(plan.resolved)
     check_same_weights(plan)
     manifest = make_manifest(plan)
     check_unchanged(manifest, store)
+    if changes:
+        stderr.print(f"the plan of {config.name} has changed: {'; '.join(changes)}", markup=False, soft_wrap=True)
     spent = before.elapsed_s or 0.0 if before else 0.0
     store.write_manifest(manifest.model_copy(update={"elapsed_s": spent}))
     _warn_of_changed_sources(before, manifest)
@@ -90,7 +94,7 @@ def sweep(
 
     from reports.build import build_report
 
-    print_summary(build_report(store))
+    print_report(build_report(store))
     for record in bad:
         pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
         line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"

@@ -37,6 +37,16 @@ class Ledger:
             raise ValueError(f"unknown phase {phase!r}; phases: {', '.join(PHASES + SHARED_PHASES)}")
         self.flops[phase] += flops
 
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Book FLOPs spent inside as ``runner_eval``: what the harness asks for is no part of the method's total."""
+        before = dict(self.flops)
+        yield
+        for phase in PHASES:
+            if spent := self.flops.get(phase, 0.0) - before.get(phase, 0.0):
+                self.flops[phase] = before.get(phase, 0.0)
+                self.add("runner_eval", spent)
+
     def include(self, other: Ledger) -> None:
         """Add what a part of the work has booked for itself."""
         for phase, flops in other.flops.items():

@@ -22,7 +22,8 @@ class Method(Protocol):
     """A way to rank pairs: a frozen dataclass whose fields are its settings in the sweep file.
 
     What else a method may have is a Protocol of its own: ``Estimates``, ``PublishedEstimates``, ``RungEstimates``,
-    ``WithoutBudget``, ``ReadsParams``, ``Smokes``, and ``Policy`` or ``AsyncPolicy`` of ``harness.contract.stopping``.
+    ``WithoutBudget``, ``TrainsPairsAlone``, ``ReadsParams``, ``Smokes``, and ``Policy`` or ``AsyncPolicy`` of
+    ``harness.contract.stopping``.
     """
 
     kind: ClassVar[Kind]
@@ -74,6 +75,16 @@ class WithoutBudget(Protocol):
     """
 
     without_budget: ClassVar[Literal[True]]
+
+
+@runtime_checkable
+class TrainsPairsAlone(Protocol):
+    """A method that trains every pair's connector for itself, whatever pairs there are besides: a grid search.
+
+    Where a sweep names no ``reference``, the others are compared with such a method, unless it stops trailing pairs.
+    """
+
+    pairs_alone: ClassVar[Literal[True]]
 
 
 @runtime_checkable

@@ -108,6 +108,9 @@ class Problem:
         higher_is_better: Sign of the selection metric.
         chance: Draws the selection metric of random answers; None: not known.
         rung: Where to go on and to stop, for a method with rungs.
+        ends: Updates per pair at which methods end that this one is compared with: a training is scored there too, so
+            that both can be read at the same number of updates. Such a score changes no metric, so it is no part of a
+            cell's key, and no FLOPs of the method: it is booked as the runner's evaluation.
     """
 
     sizes: Sizes
@@ -119,6 +122,7 @@ class Problem:
     higher_is_better: bool
     chance: Callable[[np.random.Generator], float] | None = None
     rung: Rung | None = None
+    ends: tuple[float, ...] = ()
 
     @property
     def pairs(self) -> tuple[Pair, ...]:

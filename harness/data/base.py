@@ -31,7 +31,7 @@ class Index:
         labels: ``[images]`` class label of each image (-1: none), or None.
         class_names: Names of the classes that labels index, or None.
         skipped: Names of images left out because they could not be read (only if the sweep file allows it).
-        groups: ``[images]`` number of the group of each image, where the split keeps groups together; else None.
+        groups: ``[images]`` number of the group of near-duplicates that each image is of; None: images stand alone.
     """
 
     n_images: int
@@ -62,6 +62,16 @@ class Index:
             caption_rows = np.flatnonzero(owner >= 0)
             self._paired[split] = image_rows, caption_rows, owner[caption_rows]
         return self._paired[split]
+
+    def units(self, split: str) -> Int64[np.ndarray, " images"]:
+        """Unit of every image of a split, counted from 0: what a bootstrap resamples.
+
+        Its group where there are groups, because images of one group say much the same; else itself.
+        """
+        rows = self.splits[split]
+        if self.groups is None:
+            return np.arange(len(rows), dtype=np.int64)
+        return np.unique(self.groups[rows], return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 PairedRows: TypeAlias = tuple[

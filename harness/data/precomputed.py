@@ -15,7 +15,7 @@ from harness.contract.registry import near
 from harness.data.arrays import StoredArray, check_kind, open_stored, open_vector
 from harness.data.base import Dataset, Index
 from harness.data.digests import digest_array, digest_json
-from harness.data.splits import SplitConfig, split_rows
+from harness.data.splits import SplitConfig, group_numbers, split_rows
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError, MissingData
 
@@ -124,7 +124,8 @@ class PrecomputedDataset(Dataset):
         class_names = self._class_names(labels)
         groups = self._per_image(n_images, "groups")
         splits = split_rows(n_images, config.split, groups)
-        self._index = Index(n_images, caption_image, splits, labels, class_names)
+        kept = None if groups is None else group_numbers(groups)
+        self._index = Index(n_images, caption_image, splits, labels, class_names, groups=kept)
         # Rows only: another encoder's file or another split changes nothing for the banks that are already there.
         self.digest = digest_json(
             {

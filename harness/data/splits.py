@@ -44,6 +44,11 @@ class SplitConfig(BaseModel):
         return self.train, self.validation, self.test
 
 
+def group_numbers(groups: Sequence[str | int] | np.ndarray) -> Int64[np.ndarray, " images"]:
+    """Number of each image's group, from 0."""
+    return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
 def split_rows(
     n: int, config: SplitConfig, groups: Sequence[str | int] | np.ndarray | None = None
 ) -> dict[str, Int64[np.ndarray, " rows"]]:
@@ -63,7 +68,7 @@ def split_rows(
     Raises:
         HarnessError: A split that was asked for would be empty.
     """
-    group_of = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    group_of = np.arange(n) if groups is None else group_numbers(groups)
     if len(group_of) != n:
         raise HarnessError(f"{len(group_of)} groups for {n} images")
     sizes = np.bincount(group_of) if n else np.zeros(0, dtype=np.int64)

@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 from harness.connectors.stored import described
+from harness.data.bank import Bank
+from harness.data.repeats import embedded, repeated_captions, written
 from harness.run.banks import bank_records
 from harness.run.provenance import provenance, sources_of
 from harness.run.records import Manifest, PlannedMethod, SelectionRecord, TaskRecord
@@ -24,7 +26,7 @@ def make_manifest(plan: Plan) -> Manifest:
         text_encoders=[encoder_record(resolved.bank(resolved.dataset, "text", name)) for name in resolved.texts],
         pairs=list(resolved.pairs),
         methods={label: _method_record(resolved, ready) for label, ready in plan.methods.items()},
-        reference=sweep.reference,
+        reference=plan.reference,
         seeds=sweep.seeds,
         tasks=[_task_record(resolved, number) for number in range(len(sweep.tasks))],
         selection=SelectionRecord(
@@ -38,6 +40,8 @@ def make_manifest(plan: Plan) -> Manifest:
             "direction": sweep.connector.direction,
             "loss": sweep.connector.loss,
         },
+        smoke=sweep.smoke,
+        repeated_captions=_repeated_captions(resolved),
         rows={
             **{split: len(rows) for split, rows in index.splits.items()},
             "captions": index.n_captions,
@@ -49,6 +53,15 @@ def make_manifest(plan: Plan) -> Manifest:
     )
 
 
+def _repeated_captions(resolved: ResolvedSweep) -> int:
+    """Test captions of more than one test image; 0 where captions are embeddings that are not there yet."""
+    dataset = resolved.dataset
+    if dataset.own_encoders("text") is None:
+        return repeated_captions(resolved.index, "test", written(dataset))
+    request = resolved.bank(dataset, "text", next(iter(resolved.texts)))
+    return repeated_captions(resolved.index, "test", embedded(Bank(request.path))) if request.done else 0
+
+
 def _method_record(resolved: ResolvedSweep, ready: ReadyMethod) -> PlannedMethod:
     return PlannedMethod(
         method=ready.name,
@@ -56,6 +69,7 @@ def _method_record(resolved: ResolvedSweep, ready: ReadyMethod) -> PlannedMethod
         version=ready.method.version,
         config=_as_json(ready.method),
         budget={str(limit): value for limit, value in ready.config.budget.items()},
+        is_grid=ready.is_grid,
         sources=sources_of(type(ready.method), type(resolved.connector), resolved.objective),
     )
 

@@ -55,6 +55,7 @@ def problem_of(
         higher_is_better=resolved.higher_is_better,
         chance=chance,
         rung=_rung(plan, store, cell),
+        ends=plan.ends.get(cell.label, ()),
     )
     return problem, _progress(plan, cell, attempt)
 

@@ -184,6 +184,8 @@ class PlannedMethod(Record):
     version: int
     config: dict[str, Any]
     budget: dict[str, float]
+    is_grid: bool = False
+    """It trains every pair for itself, and to the end."""
     sources: dict[str, str] = {}
     """Module -> digest of its source, of every module that makes the numbers: tells a change without a new version."""
 
@@ -247,6 +249,10 @@ class Manifest(Record):
     selection: SelectionRecord
     connector: dict[str, Any]
     """Kind and settings of the connector, direction and loss."""
+    smoke: bool = False
+    """One step per cell: the run shows that everything works, and its numbers mean nothing."""
+    repeated_captions: int = 0
+    """Test captions that word for word belong to more than one test image."""
     rows: dict[str, int]
     """``{"train": images, "validation": images, "test": images, "captions": all captions, "skipped": images}``."""
     cells: list[PlannedCell]

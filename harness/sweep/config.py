@@ -201,6 +201,8 @@ class Sweep(Section):
     flop_convention: Literal["ours", "published"] = "ours"
     """How ``harness plan`` counts. Ledgers and reports always count as ours."""
     bank: BankConfig = BankConfig()
+    smoke: bool = False
+    """The sweep has been shrunk by ``--smoke``: its report gives no verdict. Not written by hand."""
     source: Path = Path("sweep.yaml")
     """The sweep file itself: relative paths start in its folder. Not written by hand."""
 

@@ -86,10 +86,12 @@ def _task_identity(resolved: ResolvedSweep, number: int, images: list[str], text
 
 
 def _rows_identity(index: Index) -> str:
-    """Digest of which rows are in which split, and of their labels."""
+    """Digest of which rows are in which split, of their labels and of their groups, which a cell stores as units."""
     sha = hashlib.sha256()
-    labels = [("labels", index.labels)] if index.labels is not None else []
-    for name, rows in (*sorted(index.splits.items()), *labels):
+    facts = (("labels", index.labels), ("groups", index.groups))
+    for name, rows in (*sorted(index.splits.items()), *facts):
+        if rows is None:
+            continue
         sha.update(f"{name}:{len(rows)}".encode())
         sha.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
     return sha.hexdigest()

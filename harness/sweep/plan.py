@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.contract.budget import Budget
-from harness.contract.method import METHODS, Method, takes_budget
+from harness.contract.method import METHODS, Method, TrainsPairsAlone, estimate_of, takes_budget
 from harness.contract.pairs import Pair
 from harness.contract.stopping import AsyncPolicy, Policy
 from harness.errors import HarnessError
 from harness.sweep.config import MethodConfig, Sweep
 from harness.sweep.constraints import MEASURED, may_meet
 from harness.sweep.encoders import encoder_record
+from harness.sweep.ends import ends_of
 from harness.sweep.keys import cell_key, without_folder
 from harness.sweep.ladders import BUDGET_KEYS
 from harness.sweep.located import errors_located, place
@@ -46,6 +47,11 @@ class ReadyMethod:
         """The method's name without the folder of a plug-in file."""
         return without_folder(self.config.method)
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether it trains every pair for itself, and to the end."""
+        return isinstance(self.method, TrainsPairsAlone) and not self.rungs
+
     def groups(self, pairs: tuple[Pair, ...]) -> list[tuple[Pair, ...]]:
         """Pairs of each of its cells."""
         # In one order, so that a joint cell does not depend on the order of the sweep file.
@@ -71,6 +77,17 @@ class Plan:
         """The sweep file."""
         return self.resolved.sweep
 
+    @property
+    def reference(self) -> str | None:
+        """What rankings are compared with: as written, else the sweep's grid, of several the one with most training."""
+        if self.sweep.reference is not None:
+            return self.sweep.reference
+        grids = [ready for ready in self.methods.values() if ready.is_grid]
+        units = {unit for ready in grids for unit in ready.config.budget}
+        if len(units) > 1:  # passes and FLOPs, say, cannot be compared before anything has run
+            return grids[0].label
+        return max(grids, key=lambda ready: ready.budget.limit).label if grids else None
+
     @cached_property
     def by_key(self) -> Mapping[str, PlannedCell]:
         """Key -> cell. Labels of equal methods share their cells; the first one stands."""
@@ -78,6 +95,27 @@ class Plan:
         for cell in self.cells:
             found.setdefault(cell.key, cell)
         return found
+
+    @cached_property
+    def ends(self) -> Mapping[str, tuple[float, ...]]:
+        """Label -> updates per pair at which methods end that it is compared with; see ``Problem.ends``."""
+        updates = {label: self._updates(ready) for label, ready in self.methods.items()}
+        return ends_of(self.sweep.reference, {label: known for label, known in updates.items() if known is not None})
+
+    def _updates(self, ready: ReadyMethod) -> float | None:
+        """Updates that each pair will have had; None where they are not known, or not the same for all pairs."""
+        groups = ready.groups(self.resolved.pairs)
+        try:
+            # Only a budget of FLOPs ends earlier for a pair of larger encoders.
+            counts = [
+                estimate_of(ready.method, self.resolved.sizes(group), ready.budget)
+                for group in (groups if ready.budget.flops is not None else groups[:1])
+            ]
+        except HarnessError:
+            return None  # the method refuses these shapes, which is for its own cells to say
+        updates = {count.updates_per_pair for count in counts if count is not None}
+        alike = len(updates) == 1 and None not in counts and not ready.rungs
+        return updates.pop() if alike else None
 
     @cached_property
     def _chains(self) -> Mapping[tuple[str, int, tuple[Pair, ...]], list[PlannedCell]]:

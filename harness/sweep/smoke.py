@@ -32,7 +32,7 @@ def smoked(sweep: Sweep) -> Sweep:
         HarnessError: The sweep is wrong, or its data is absent and it does not state the dimensions.
     """
     methods = {label: _one_step(sweep, config) for label, config in sweep.methods.items()}
-    small = {"name": f"{sweep.name}-smoke", "methods": methods, "seeds": sweep.seeds[:1]}
+    small = {"name": f"{sweep.name}-smoke", "methods": methods, "seeds": sweep.seeds[:1], "smoke": True}
     try:
         resolved = ResolvedSweep(sweep)
         if all(request.done for request in resolved.banks.values()):

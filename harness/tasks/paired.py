@@ -84,9 +84,10 @@ class PairedEvaluation(Evaluation):
         return self._task.compare(*sides, torch.from_numpy(owner).to(view.device), metrics)
 
     def units(self, split: str) -> Mapping[str, Int[np.ndarray, " _"]]:
-        """The image of each query."""
-        image_rows, _, owner = self.dataset.index().paired(split)
-        return {"text_to_image": owner.astype(np.int32), "image_to_text": np.arange(len(image_rows), dtype=np.int32)}
+        """The image of each query, or its group where there are groups."""
+        index = self.dataset.index()
+        unit, (_, _, owner) = index.units(split).astype(np.int32), index.paired(split)
+        return {"text_to_image": unit[owner], "image_to_text": unit}
 
     def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery:
         """What random embeddings would give."""

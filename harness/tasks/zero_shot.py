@@ -91,8 +91,10 @@ class ZeroShotEvaluation(Evaluation):
         return {name: hits(ranks, KS[name]) for name in metrics}
 
     def units(self, split: str) -> Mapping[str, Int[np.ndarray, " _"]]:
-        """Every image is one query."""
-        return {"zero_shot": np.arange(len(self._labelled(split)[0]), dtype=np.int32)}
+        """Every image is one query, of itself or of its group where there are groups."""
+        index = self.dataset.index()
+        labelled = np.isin(index.splits[split], self._labelled(split)[0])
+        return {"zero_shot": index.units(split)[labelled].astype(np.int32)}
 
     def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery:
         """Uniform ranks among the classes."""

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -20,7 +21,7 @@ from harness.training.counting import StepCounter, estimate_training
 from harness.training.divergence import Health
 from harness.training.recipe import Recipe
 from harness.training.resumption import restore, saved
-from harness.training.schedule import UNREPRODUCIBLE, Horizon, check_rung, is_checkpoint
+from harness.training.schedule import UNREPRODUCIBLE, Horizon, check_rung, is_checkpoint, steps_at
 from harness.training.trainee import Trainee
 
 PAIRS_AT_ONCE = 16
@@ -48,7 +49,8 @@ def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *,
             break
         progress(step, training.last or training.horizon.expected(step))
         ended = step == training.last or training.horizon.over()
-        if (ended or training.scores_after(step)) and not training.score(step):
+        own = ended or training.scores_after(step)
+        if (own or step in training.asked_for) and not training.score(step, beside=not own):
             break
         if ended:
             training.look_for_collapse(step)
@@ -95,6 +97,7 @@ class Training:
         check_rung(self.done_before, self.last)
         self.counter = StepCounter(sizes, recipe.batch_size, self.trainee.kind)
         self.health = Health(sizes.pairs, self.trainee.independent)
+        self.asked_for = frozenset() if rung else steps_at(self.problem.ends, self.share)
         if by_clock:
             self.warnings.append(UNREPRODUCIBLE)
 
@@ -138,22 +141,17 @@ class Training:
         """Whether a checkpoint inside the training falls on this step. A rung is scored at its end only."""
         return not self.problem.rung and is_checkpoint(step, self.per_epoch / self.share)
 
-    def score(self, step: int) -> bool:
-        """Score every pair's connector as it is now. Whether the training may go on."""
-        pairs = self.problem.pairs
-        at_once = max(PAIRS_AT_ONCE, self.trainee.pairs_per_step)
-        if self.trainee.generation:
-            self.problem.ledger.add("hypernet", self.trainee.generation)
-        made: dict[Pair, Connector] = {}
-        with torch.no_grad():
-            for start in range(0, len(pairs), at_once):
-                part = self.trainee.connectors(pairs[start : start + at_once])
-                made |= {pair: connector.frozen() for pair, connector in part.items()}
-        if not self.health.fine_connectors(step, made):
-            self.made = made
+    def score(self, step: int, *, beside: bool = False) -> bool:
+        """Score every pair's connector as it is now. Whether the training may go on.
+
+        Args:
+            step: The step that is done.
+            beside: The harness asks for it (``Problem.ends``): it stands beside the method's total.
+        """
+        with self.problem.ledger.beside() if beside else nullcontext():
+            scores = self._scores(step)
+        if scores is None:
             return False
-        self.made = {pair: connector for pair, connector in made.items() if pair not in self.health.lost}
-        scores = {pair: self.problem.score(pair, connector) for pair, connector in self.made.items()}
         updates = step * self.share
         self.curve.append(
             Checkpoint(
@@ -168,11 +166,30 @@ class Training:
         )
         return True
 
+    def _scores(self, step: int) -> Mapping[Pair, float] | None:
+        """Every pair's score, or None where the training ends because a connector is broken."""
+        pairs = self.problem.pairs
+        at_once = max(PAIRS_AT_ONCE, self.trainee.pairs_per_step)
+        if self.trainee.generation:
+            self.problem.ledger.add("hypernet", self.trainee.generation)
+        made: dict[Pair, Connector] = {}
+        with torch.no_grad():
+            for start in range(0, len(pairs), at_once):
+                part = self.trainee.connectors(pairs[start : start + at_once])
+                made |= {pair: connector.frozen() for pair, connector in part.items()}
+        if not self.health.fine_connectors(step, made):
+            self.made = made
+            return None
+        self.made = {pair: connector for pair, connector in made.items() if pair not in self.health.lost}
+        return {pair: self.problem.score(pair, connector) for pair, connector in self.made.items()}
+
     def look_for_collapse(self, step: int) -> None:
         """At the end of the whole training: are the connectors at chance?"""
         if self.problem.rung and step != self.horizon.steps:
             return
-        before = [sum(point.scores.values()) / len(point.scores) for point in self.curve[:-1]]
+        # Checkpoints that other methods asked for do not decide: a cell ends alike whatever else is in the sweep.
+        own = [point for point in self.curve[:-1] if self.scores_after(point.step)]
+        before = [sum(point.scores.values()) / len(point.scores) for point in own]
         reason, notes = collapsed(self.problem, self.curve[-1].scores, self.made, step * self.share, before)
         if reason:
             self.health.diverged = Diverged(step, reason)

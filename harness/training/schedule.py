@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Collection
 
 from harness.errors import HarnessError
 
@@ -68,6 +69,16 @@ def is_checkpoint(step: int, steps_per_pass: float) -> bool:
 
 def _end_of_pass(passes: int, steps_per_pass: float) -> int:
     return math.ceil(passes * steps_per_pass - ROUNDING)
+
+
+def steps_at(updates: Collection[float], share: float) -> frozenset[int]:
+    """The steps after which each pair has had so many updates, rounded.
+
+    Args:
+        updates: Numbers of updates per pair.
+        share: Share of the pairs that take part in a step.
+    """
+    return frozenset(max(1, round(number / share)) for number in updates)
 
 
 def check_rung(done_before: int, last: int | None) -> None:

@@ -20,7 +20,8 @@ from reports.bootstrap import (
     percentile_interval,
     resampled_scores,
 )
-from reports.compare import ReferenceScores, compare, near_ties
+from reports.compare import ReferenceScores, compare
+from reports.separated import not_separated
 
 TASKS: dict[str, Mapping[str, Metric]] = {
     "retrieval": Retrieval.metrics,
@@ -152,7 +153,7 @@ def test_coverage_of_the_intervals() -> None:
     assert max(low_misses, high_misses) / runs <= 0.08  # neither side is wide open
 
 
-def test_near_ties_hold_the_pairs_that_are_close_and_no_others() -> None:
+def test_pairs_not_separated_are_close_ones_and_no_others() -> None:
     truth, _, _ = simulate(4, pairs=6, images=400)
     best = int(np.nanargmax(truth.mean))
     twin = (best + 1) % 6
@@ -160,8 +161,8 @@ def test_near_ties_hold_the_pairs_that_are_close_and_no_others() -> None:
         assert array is not None
         array[..., twin] = array[..., best]
         array[..., (best + 2) % 6] = array[..., best] - 0.2
-    tied = near_ties(truth)
+    tied = not_separated(truth)
     assert tied is not None
     assert {best, twin} <= set(tied)
     assert (best + 2) % 6 not in tied
-    assert near_ties(ReferenceScores(truth.scores, truth.ran, True)) is None
+    assert not_separated(ReferenceScores(truth.scores, truth.ran, True)) is None

@@ -51,5 +51,5 @@ def test_images_load_and_the_page_does_not_need_script(report: Report, tmp_path:
     )
     probe.write_text(page.read_text().replace("</body>", script))
     dom = browse(probe, tmp_path / "profile", "--dump-dom", "--window-size=1300,1000")
-    assert 'data-loaded="5/5"' in dom
+    assert 'data-loaded="6/6"' in dom
     assert 'data-wide="true"' in dom

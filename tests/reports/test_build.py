@@ -15,8 +15,9 @@ from harness.run.blobs import FolderBlobs
 from harness.run.store import RunStore
 from reports.build import Report, build_report
 from reports.formatting import flops, seconds, short_names, times
+from reports.overview import OVERVIEW_COLUMNS
 from reports.schema import Summary
-from reports.summary import SUMMARY_COLUMNS, read_summary, summary_rows
+from reports.summary import read_summary
 
 TOP = {
     "schema",
@@ -32,8 +33,8 @@ TOP = {
 }
 METHOD = {
     "kind", "status", "spearman", "kendall", "ndcg", "topk_overlap", "best_pair", "best_pair_score", "oracle_pair",
-    "oracle_score", "regret", "best_pair_hit", "mean_score", "mean_gap", "flops", "cost_ratio", "wall_s", "device_s",
-    "batch_size", "pairs_per_step", "updates_per_pair", "samples_per_pair", "trained_params", "promises",
+    "delivered", "oracle_score", "regret", "best_pair_hit", "mean_score", "mean_gap", "flops", "cost_ratio", "wall_s",
+    "device_s", "batch_size", "pairs_per_step", "updates_per_pair", "samples_per_pair", "trained_params", "promises",
 }  # fmt: skip
 FLOPS = {
     "total", "connector", "logits", "hypernet", "solve", "score", "optimizer", "eval", "wasted", "encode",
@@ -53,7 +54,7 @@ def test_every_file_and_every_key(report: Report) -> None:
     assert Path(report.where).parts[-2:] == ("finished", "report")
     assert {name for name in report.files if name.startswith("plots/")} == {
         f"plots/{name}.{kind}"
-        for name in ("heatmaps", "ranks", "curves", "costs", "frontier")
+        for name in ("connectors", "heatmaps", "ranks", "curves", "costs", "frontier")
         for kind in ("png", "pdf")
     }
     assert {"index.html", "report.md", "summary.json", "tables/summary.csv"} <= set(report.files)
@@ -63,16 +64,16 @@ def test_every_file_and_every_key(report: Report) -> None:
         assert (Path(report.where) / name).stat().st_size > 30
     data = json.loads(read(report, "summary.json"))
     assert set(data) == TOP
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["seeds"] == [0, 1, 2]
     for row in data["methods"].values():
         assert set(row) == METHOD
         assert set(row["flops"]) == FLOPS
         assert set(row["spearman"]) == {"value", "ci95", "per_seed"}
-        assert row["promises"] is None
+        assert set(row["promises"]) == {"selection", "winner", "all"}
     for view in ("as_run", "matched_batch", "matched_updates", "matched_flops", "paper"):
         for entry in data["views"][view].values():
-            assert {"cost_ratio", "spearman", "regret", "budget", "reference_budget"} <= set(entry)
+            assert {"cost_ratio", "spearman", "regret", "delivered", "mean_gap"} <= set(entry)
             assert set(entry["budget"]) == {"batch_size", "updates_per_pair", "samples_per_pair", "flops"}
             assert (entry["cost_ratio"]["flops"] is None) or entry["reference_budget"]["flops"]
     assert data["views"]["as_run"].keys() == {"hyma", "cka"}
@@ -91,24 +92,18 @@ def test_not_a_number_is_null(maker: Any, tmp_path: Path) -> None:
 
 def test_the_page_stands_alone_and_says_what_it_must(report: Report) -> None:
     page = read(report, "index.html")
-    assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?data:)""", page)
+    assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))""", page)
     assert "<script" not in page
     assert "url(" not in page
     assert "@import" not in page
-    assert page.count("data:image/png;base64,") == 5
-    answer = re.search(r'<div class="answer">(.*?)</div>', page, re.DOTALL)
-    assert answer
-    for part in (
-        "best of 12 pairs",
-        "As run, the reference costs",
-        "batch 128",
-        "updates",
-        "chance",
-        "interval",
-        "random",
-    ):
-        assert part in answer[1]
-    assert "indistinguishable" in page
+    assert page.count("data:image/png;base64,") == len([name for name in report.files if name.endswith(".png")])
+    verdict = re.search(r'<div class="verdict">(.*?)</div>', page, re.DOTALL)
+    assert verdict
+    assert 1 <= verdict[1].count("<p>") <= 3
+    words = re.sub(r"<[^>]+>", "", page)
+    for part in ("best of all 12 pairs", "As run, ape costs", "batch 128", "updates", "chance", "random pick"):
+        assert part in words
+    assert "indistinguishable" not in page
     assert "prefers-color-scheme" in page
 
 
@@ -134,7 +129,7 @@ def test_two_reports_of_one_run_are_equal(report: Report, tmp_path: Path) -> Non
     again = build_report(RunStore(str(first.parent)), FolderBlobs(tmp_path / "again"))
     assert again.where == str(tmp_path / "again")
     assert again.files == report.files
-    assert len(report.files) == 19
+    assert len(report.files) == 21
     for name in report.files:
         assert (first / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
@@ -161,12 +156,12 @@ def test_pdf_carries_the_runs_name_and_parameters(report: Report) -> None:
 
 
 def test_rows_for_the_terminal(report: Report) -> None:
-    rows = summary_rows(report.summary)
+    rows = report.rows
     assert [row.method for row in rows] == ["ape (reference)", "hyma", "cka"]
-    assert len(SUMMARY_COLUMNS) == len(rows[0])
+    assert len(OVERVIEW_COLUMNS) == len(rows[0])
     assert rows[1].cells == "3/3"
     assert rows[1].cost_ratio == "6x / 4x"
-    assert rows[2].score == "–"
+    assert rows[2].delivered == "–"
 
 
 def test_a_report_never_imports_torch_or_ray(finished: RunStore) -> None:
@@ -186,7 +181,7 @@ def test_an_empty_run_can_be_reported(maker: Any, tmp_path: Path) -> None:
     for spec in specs.values():
         spec.status = {(s, p): "missing" for s in range(2) for p in [*range(4), None]}
     report = build_report(maker.run(tmp_path / "run", specs, images=2, texts=2))
-    assert "no finished pair yet" in read(report, "index.html")
+    assert "has no finished pair" in read(report, "index.html")
     assert isinstance(report.summary, Summary)
     assert len(table(report, "missing")) == 12
 

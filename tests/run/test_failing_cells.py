@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from reports.text import answer
 
 from harness.run.records import CellRecord
 from harness.run.stopping import missing
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
 from reports.analysis import analyse
-from reports.text import answer
 
 BAD = """
     from dataclasses import dataclass, replace

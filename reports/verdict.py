@@ -1,0 +1,105 @@
+"""The verdict: at most three short sentences in plain words. Which pair, how sure, what it cost and would have cost."""
+
+from reports import formatting
+from reports.analysis import Analysis
+from reports.recommendation import Recommendation
+from reports.rows import MethodResult
+from reports.unreferenced import verdict_without_reference
+from reports.wording import counted, estimated, pair_name
+
+SMOKE = (
+    "This was a smoke run: one step per cell, to see that everything runs from end to end. Its numbers mean nothing, "
+    "so there is no verdict."
+)
+
+
+def verdict(analysis: Analysis) -> list[str]:
+    """The sentences, the most important first. What is not finished is said before anything is concluded."""
+    if analysis.manifest.smoke:
+        return [SMOKE]
+    reference, chosen = analysis.reference, analysis.recommendation
+    if reference is None:
+        return verdict_without_reference(analysis)
+    if chosen is None:
+        return [
+            f"Nothing can be said yet: the reference ({reference.label}) has no finished pair "
+            f"({reference.summary.status.done} of {len(reference.data.cells)} cells are done)."
+        ]
+    result = analysis.methods[chosen.label]
+    first, sure, spent = _which(analysis, result, chosen), _how_sure(analysis, chosen), _cost(analysis, result)
+    gap = _gap(analysis, reference)
+    return [gap, first, sure] if gap else [first, sure, spent]
+
+
+def _gap(analysis: Analysis, reference: MethodResult) -> str:
+    """That the reference has not scored every pair, or not with every seed; empty if it has."""
+    planned, seeds = analysis.summary.n_pairs, len(analysis.summary.seeds)
+    ran = reference.data.ran
+    scored, whole = int(ran.any(axis=0).sum()), int(ran.all(axis=0).sum())
+    if whole == planned:
+        return ""
+    if scored < planned:
+        more = "" if seeds == 1 else f", {whole} of them with all {seeds} seeds"
+        return f"Not finished: {reference.label} has scored {scored} of {planned} pairs so far{more}."
+    return f"Not finished: {reference.label} has scored {whole} of {planned} pairs with all {seeds} seeds."
+
+
+def grid_name(reference: MethodResult) -> str:
+    """What the reference is, in plain words."""
+    return f"the grid {reference.label}" if reference.data.planned.is_grid else f"the reference {reference.label}"
+
+
+def _which(analysis: Analysis, result: MethodResult, chosen: Recommendation) -> str:
+    metric = analysis.summary.selection.metric
+    text = (
+        f"Stitch {pair_name(chosen.pair)} with {result.label}'s connector: {metric} {estimated(result.delivered.best)}"
+    )
+    if not analysis.summary.selection.higher_is_better:
+        text += " (lower is better)"
+    return f"{text} on test data."
+
+
+def _how_sure(analysis: Analysis, chosen: Recommendation) -> str:
+    close, reference = _close(chosen), analysis.reference
+    assert reference is not None, "there is a recommendation"
+    if not close:
+        return "How sure that is cannot be said: what single test queries gave is not stored."
+    found, (best, mean) = analysis.methods[chosen.label].delivered, chosen.better
+    if mean:
+        gain = f"by {estimated(found.gap.turned)} on average"
+    elif best:
+        gain = f"by {estimated(found.gain)} for this pair"
+    else:
+        return f"{close[0].upper()}{close[1:]}."
+    return f"Its connectors are better than {grid_name(reference)}'s {gain}; {close}."
+
+
+def _close(chosen: Recommendation) -> str:
+    """What else may be as good; empty where that is not known."""
+    if chosen.close is None:
+        return ""
+    rivals = [pair for pair in chosen.close if pair != chosen.pair]
+    if not rivals:
+        return "no other pair comes close on these test data"
+    many = counted(len(rivals), "other pair")
+    if chosen.pair not in chosen.close:
+        return f"{many} did better on these test data, but not on validation"
+    return f"{many} may be as good"
+
+
+def _cost(analysis: Analysis, result: MethodResult) -> str:
+    reference, cheap = analysis.reference, analysis.passing
+    assert reference is not None, "there is a recommendation"
+    full = _spent(reference)
+    if result is not reference:
+        return f"That cost {_spent(result)}; {grid_name(reference)} cost {full}."
+    if len(analysis.methods) < 2:
+        return f"That cost {full}."
+    if cheap is None:
+        return f"That cost {full}, and no cheaper method here is sure to order the pairs as well."
+    other = analysis.methods[cheap]
+    return f"That cost {full}; {cheap} orders the pairs as well for {_spent(other)}."
+
+
+def _spent(result: MethodResult) -> str:
+    return f"{formatting.flops(result.summary.flops.total)} and {formatting.seconds(result.summary.wall_s)}"

@@ -1,0 +1,206 @@
+"""The two levels of text: a verdict of three short sentences without jargon, and the evidence behind it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.run.store import RunStore
+from reports.analysis import Analysis, analyse
+from reports.evidence import evidence
+from reports.protagonists import protagonists
+from reports.verdict import SMOKE, verdict
+
+JARGON = (
+    "Spearman",
+    "regret",
+    "matched",
+    "noise ceiling",
+    "Kendall",
+    "NDCG",
+    "bootstrap",
+    "reference/method",
+    "interval",
+)
+QUALITY = np.linspace(0.2, 0.6, 6)
+
+
+def changed(store: RunStore, *, grids: tuple[str, ...] = (), **update: Any) -> RunStore:
+    """The run with another manifest: some methods declared grids, further fields replaced."""
+    manifest = store.manifest()
+    methods = {
+        label: method.model_copy(update={"is_grid": label in grids}) for label, method in manifest.methods.items()
+    }
+    store.write_manifest(manifest.model_copy(update={"methods": methods, **update}))
+    return store
+
+
+def said(analysis: Analysis) -> str:
+    return " ".join(sentence for part in evidence(analysis) for sentence in part.sentences)
+
+
+def better_and_worse(maker: Any, folder: Path, lead: float) -> Analysis:
+    """A grid, and a closed form whose connectors are better by ``lead`` on every pair."""
+    rng = np.random.default_rng(0)
+    test = np.clip(QUALITY + 0.005 * rng.standard_normal((3, 6)), 0, 1)
+    specs = {
+        "ape": maker.Spec(test, test, flops=100.0),
+        "cca": maker.Spec(
+            test + lead, test + lead, kind="joint", batch_size=None, pairs_per_step=None, updates=0, flops=30.0
+        ),
+    }
+    store = maker.run(folder / "run", specs, images=3, texts=2, queries=400)
+    return analyse(changed(store, grids=("ape",)))
+
+
+def test_connectors_that_are_better_than_the_grids_are_said_first(maker: Any, tmp_path: Path) -> None:
+    analysis = better_and_worse(maker, tmp_path, 0.05)
+    which, sure, spent = verdict(analysis)
+    assert which.startswith("Stitch image2 + text1 with cca's connector: text_to_image_r5 0.6")
+    assert "[0." in which, "the delivered score stands with its interval"
+    assert "Its connectors are better than the grid ape's by 0.050 [" in sure
+    assert spent == "That cost 30 FLOP and 10.0 s; the grid ape cost 600 FLOP and 60.0 s."
+    assert "surely better, counting that every method was looked at" in said(analysis)
+
+
+def test_the_verdict_is_short_and_plain(maker: Any, tmp_path: Path) -> None:
+    for number, lead in enumerate((0.05, 0.0, -0.05)):
+        sentences = verdict(better_and_worse(maker, tmp_path / str(number), lead))
+        assert len(sentences) == 3
+        assert all(len(sentence) < 150 for sentence in sentences), sentences
+        assert not any(word in sentence for sentence in sentences for word in JARGON)
+
+
+def test_where_nothing_is_better_it_is_the_grids_connector_and_what_ranks_as_well_is_named(
+    maker: Any, tmp_path: Path
+) -> None:
+    analysis = better_and_worse(maker, tmp_path, -0.05)
+    which, _, spent = verdict(analysis)
+    assert "with ape's connector" in which
+    assert spent == "That cost 600 FLOP and 60.0 s; cca orders the pairs as well for 30 FLOP and 10.0 s."
+    assert "a mean gap of 0.050 [" in said(analysis)
+
+
+def test_pairs_that_are_close_are_counted_and_a_clear_winner_is_clear(maker: Any, tmp_path: Path) -> None:
+    close, clear = QUALITY.copy(), QUALITY.copy()
+    close[4], clear[5] = close[5] - 0.002, 0.9
+    for name, quality, expected in (
+        ("close", close, "1 other pair may be as good."),
+        ("clear", clear, "No other pair comes close on these test data."),
+    ):
+        both = np.stack([quality, quality])
+        store = maker.run(tmp_path / name, {"ape": maker.Spec(both, both)}, images=3, texts=2, queries=2000)
+        assert verdict(analyse(store))[1] == expected
+
+
+def test_a_smoke_run_has_no_verdict(maker: Any, tmp_path: Path) -> None:
+    store = changed(maker.run(tmp_path / "run", maker.realistic(3, 2, 2), images=3, texts=2), smoke=True)
+    analysis = analyse(store)
+    assert verdict(analysis) == [SMOKE]
+    assert evidence(analysis) == []
+
+
+# A grid of twenty pairs and two seeds of which one seed and eight pairs of the other are done.
+BIG = np.linspace(0.1, 0.6, 20)
+
+
+def partial(maker: Any, folder: Path) -> Analysis:
+    """ridge picks the best pair of all, which the grid has not come to yet."""
+    status = {(1, n): "missing" for n in range(20)} | {(0, n): "missing" for n in range(12, 20)}
+    del status[1, 0], status[1, 1]
+    twice = np.stack([BIG, BIG])
+    specs = {
+        "ape": maker.Spec(twice, twice, status=status),
+        "ridge": maker.Spec(
+            twice, twice + 0.1, kind="joint", batch_size=None, pairs_per_step=None, updates=0, flops=1.0
+        ),
+    }
+    return analyse(changed(maker.run(folder / "run", specs, images=5, texts=4), grids=("ape",)))
+
+
+def test_a_partial_run_says_so_first_and_counts_what_is_finished(maker: Any, tmp_path: Path) -> None:
+    analysis = partial(maker, tmp_path)
+    sentences = verdict(analysis)
+    assert sentences[0] == "Not finished: ape has scored 12 of 20 pairs so far, 2 of them with all 2 seeds."
+    text = said(analysis)
+    assert "the best of the 12 of 20 pairs that it has scored is" in text
+    assert "mean over 1 seed)" in text
+    assert "mean over 2 seeds" not in text
+    assert "Only 2 pairs have all 2 seeds." in text
+    assert "all 20 pairs" not in text
+
+
+def test_what_the_grid_has_not_scored_is_not_lost(maker: Any, tmp_path: Path) -> None:
+    analysis = partial(maker, tmp_path)
+    row = analysis.summary.methods["ridge"]
+    assert row.best_pair == analysis.manifest.pairs[19]
+    assert row.regret.value is None
+    assert row.best_pair_hit is None
+    assert row.delivered.value == pytest.approx(0.7)
+    assert row.spearman.value == pytest.approx(1), "the ranks are over the pairs that both have"
+    text = said(analysis)
+    assert "which ape has not scored yet: what that loses or gains is not known" in text
+    assert "did not find" not in text
+
+
+def test_missing_cells_are_one_line(maker: Any, tmp_path: Path) -> None:
+    (gap,) = partial(maker, tmp_path).gaps
+    assert gap.line == "ape: 26 of 40 cells missing (not run yet)"
+    assert len(gap.cells) == 26
+
+
+def eight_methods(maker: Any, folder: Path) -> Analysis:
+    """One joint method that fails, a training-free score that ranks perfectly, connectors good and bad."""
+    rng = np.random.default_rng(3)
+    truth = np.linspace(0.15, 0.75, 20)
+    both = np.clip(truth + 0.004 * rng.standard_normal((2, 20)), 0, 1)
+
+    def scored(noise: float, flops: float, shift: float = 0.0, **more: Any) -> Any:
+        val = truth + noise * rng.standard_normal((2, 20))
+        test = None if more.get("kind") == "score" else np.stack([truth + shift] * 2)
+        still = {"batch_size": None, "pairs_per_step": None, "updates": 0} if "pairs_per_step" not in more else {}
+        return maker.Spec(val, test, **({"kind": "joint", "flops": flops} | still | more))
+
+    specs = {
+        "ape": maker.Spec(both, both, flops=100.0),
+        "hyma": scored(0.5, 900.0, pairs_per_step=4, updates=40),
+        "encoder_layers": scored(0.7, 800.0, pairs_per_step=4, updates=40),
+        "ridge": scored(0.05, 200.0, shift=-0.05),
+        "cca": scored(0.06, 300.0, shift=0.1),
+        "cka": scored(0.2, 50.0, kind="score"),
+        "logme": scored(0.0, 81.0, kind="score"),
+        "random": scored(9.0, 0.0, kind="score"),
+    }
+    return analyse(changed(maker.run(folder / "run", specs, images=5, texts=4, queries=500), grids=("ape",)))
+
+
+def test_the_protagonists_are_the_best_connector_the_cheapest_ranking_and_the_joint_method(
+    maker: Any, tmp_path: Path
+) -> None:
+    analysis = eight_methods(maker, tmp_path)
+    roles = {p.result.label: p.roles for p in protagonists(analysis)}
+    assert roles == {
+        "cca": ("best connector",),
+        "logme": ("cheapest that ranks as well as the reference",),
+        "hyma": ("joint training, the best of 2 such methods",),
+    }
+    parts = {part.title.partition(":")[0]: " ".join(part.sentences) for part in evidence(analysis)}
+    assert "worse than the reference's own ranking" in parts["hyma"], "joint training is spoken of when it fails"
+    assert "as good as the reference's own ranking (difference" in parts["logme"]
+    assert "It trains no connector." in parts["logme"]
+    assert parts["Others"] == "The table has 4 more methods."
+    assert parts["The reference"].startswith("By its test scores the best of all 20 pairs is")
+
+
+def test_choosing_separately_misses_only_a_pair_that_is_separated(maker: Any, tmp_path: Path) -> None:
+    # The best pair is of encoders that are poor elsewhere; main effects pick image0 with text1, the second number.
+    for name, quality, expected in (
+        ("far", [0.60, 0.50, 0.05, 0.80, 0.50, 0.20], "separately misses the best pair here"),
+        ("near", [0.606, 0.604, 0.05, 0.61, 0.50, 0.20], "but one that is not separated from it"),
+    ):
+        both = np.array([quality, quality])
+        analysis = analyse(maker.run(tmp_path / name, {"ape": maker.Spec(both, both)}, images=3, texts=2, queries=500))
+        parts = analysis.decomposition
+        assert (parts.additive_best, parts.best) == (1, 3)
+        assert expected in said(analysis)
