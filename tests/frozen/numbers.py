@@ -109,7 +109,7 @@ def _timeless(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-TIMES = ("wall", "wall_s", "device_s")
+TIMES = ("wall", "wall_ratio", "wall_s", "device_s")
 
 
 def write(name: str, numbers: dict[str, Any]) -> None:

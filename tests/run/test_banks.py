@@ -118,7 +118,8 @@ def test_a_sweep_without_the_encoder_in_between_does_not_make_it_forget(towers) 
     swept(project)
     set_tower(project.folder / "tower", 1)
     renew(project)
-    swept(project, "--set", "image_encoders=['synthetic:24']")
+    code, _, err = project.invoke(*SWEEP, "--set", "image_encoders=['synthetic:24']")
+    assert (code, "swept with another plan" in err) == (2, True)
     assert f"bank 'rows image {tower}' holds other embeddings" in refused(project)
 
 
