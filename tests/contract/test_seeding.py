@@ -84,7 +84,7 @@ OTHERS = {
     "harness/encoders/synthetic.py": "projections, from a hash of the encoder's name",
     "harness/encoders/modules.py": "weights of untrained encoders, as the library draws them",
     "harness/run/problems.py": "a net below methods that draw from torch's own generator",
-    "reports/ranking.py": "permutations of a report, which trains nothing",
+    "reports/permutation.py": "permutations of a report, which trains nothing",
 }
 
 
