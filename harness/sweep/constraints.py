@@ -40,7 +40,7 @@ TESTS: Mapping[str, Callable[[Encoders, Any], bool | None]] = {
     "max_encode_latency_ms": lambda pair, limit: _at_most(encode_latency_ms(pair), limit),
     "licenses": lambda pair, names: _all_among([encoder.license for encoder in pair], names),
 }
-"""Field of ``harness.config.Constraints`` -> whether a pair meets it; None: not known, which does not meet it."""
+"""Field of ``harness.sweep.config.Constraints`` -> whether a pair meets it; None: not known, which does not meet it."""
 
 MEASURED = frozenset({"max_encode_flops", "max_encode_latency_ms"})
 """Constraints on what extraction measures, so that nothing is certain before it."""
