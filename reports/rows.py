@@ -54,11 +54,13 @@ class Yardstick:
     """What every method is held against.
 
     Attributes:
-        truth: The reference's test scores, limited to the pairs that may be picked.
+        scores: The reference's test scores.
+        truth: The same, limited to the pairs that may be picked.
         data: The reference.
         cost: What it spent.
     """
 
+    scores: ReferenceScores
     truth: ReferenceScores
     data: MethodData
     cost: MethodCost
