@@ -16,7 +16,7 @@ pairs). ``baselines/ape.py`` is a small method; ``docs/adding_a_method.md`` walk
 
 from harness.contract.budget import Budget
 from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, Tensors, TensorShape
-from harness.contract.fit import Checkpoint, Estimate, Fit, Progress
+from harness.contract.fit import Checkpoint, Estimate, Fit, Progress, Tuning
 from harness.contract.ledger import PHASES, Ledger
 from harness.contract.method import (
     METHODS,
@@ -74,6 +74,7 @@ __all__ = [
     "StackedObjective",
     "TensorShape",
     "Tensors",
+    "Tuning",
     "WithoutBudget",
     "estimate_of",
     "takes_budget",
