@@ -124,12 +124,14 @@ class AddEncoder(Hyma):
         phases = {*joint.flops, *added.flops}
         both = {phase: joint.flops.get(phase, 0.0) + added.flops.get(phase, 0.0) for phase in phases}
         untouched = sum(map(sizes.score_flops, new.pairs))
-        both["hypernet"] += network.decoder.forward_flops(len(new.pairs))
+        made = network.decoder.forward_flops(len(new.pairs))
+        both["hypernet"] += made
         updates = len(known.pairs) * joint.updates_per_pair + len(new.pairs) * added.updates_per_pair
         return Estimate(
             flops=both | {"eval": both.get("eval", 0.0) + untouched},
             updates_per_pair=updates / len(sizes.pairs),
             trained_params=joint.trained_params + added.trained_params,
+            generation=joint.generation + added.generation + made,
         )
 
     def _parts(self, sizes: Sizes) -> tuple[Sizes, Sizes]:

@@ -94,15 +94,15 @@ class EncoderLayers(Recipe):
         def composed(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
             return {pair: Connector(kind, _tensors(owned, kind, sizes, pair)) for pair in pairs}
 
-        def merged(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
-            return {pair: Connector(Linear(), _merged(made.tensors)) for pair, made in composed(pairs).items()}
+        def as_linear(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
+            return {pair: Connector(Linear(), merged(made.tensors)) for pair, made in composed(pairs).items()}
 
         factored = isinstance(kind, TwoFactors)
         return PairByPair(
             parameters=[tensor for tensors in owned.values() for tensor in tensors.values()],
             objective=problem.objective(logit_scale=self.logit_scale, dtype=self.dtype),
             # Two thin products cost less than one product of merged weights; connectors are merged to be scored.
-            connectors=merged if factored else composed,
+            connectors=as_linear if factored else composed,
             step_connectors=(lambda pairs, batch: composed(pairs)) if factored else None,
             kind=kind,
             generation=self.merging(sizes),
@@ -182,7 +182,7 @@ def _tensors(owned: Mapping[str, Tensors], kind: ConnectorKind, sizes: Sizes, pa
     return {name: tensor for owner in own for name, tensor in owned[owner].items()}
 
 
-def _merged(factors: Tensors) -> dict[str, Tensor]:
+def merged(factors: Tensors) -> dict[str, Tensor]:
     """Two factors as one affine layer."""
     v, c, u, b = (factors[name] for name in ("into.weight", "into.bias", "out_of.weight", "out_of.bias"))
     return {"layers.0.weight": u @ v, "layers.0.bias": u @ c + b}

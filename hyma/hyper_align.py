@@ -71,7 +71,7 @@ class HyperAlign(Joint):
         share = self.pairs_per_step / len(sizes.pairs)
         epochs = ours.updates_per_pair / share / (sizes.train_images // self.batch_size)
         steps = epochs * math.ceil(sizes.train_images / self.batch_size)
-        generated = ours.flops.get("hypernet", 0.0) / (ours.updates_per_pair / share)
+        generated = (ours.flops["hypernet"] - ours.generation) / (ours.updates_per_pair / share)
         once = step_flops(sizes, sizes.pairs, self.batch_size)
         at_all_rates = share * len(self.rates)
         step = {

@@ -1,13 +1,14 @@
 """What the documents show works as shown."""
 
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
-from harness.cells import run_cell
-from harness.plan import estimates
-from harness.rungs import settle
+from harness.run.cell import run_cell
+from harness.run.stopping import missing, record_skipped
+from harness.sweep.estimates import estimates
 
 DOCS = Path(__file__).parents[1]
 
@@ -19,26 +20,26 @@ def block(document: str, language: str, number: int = 0) -> str:
 
 def test_the_method_of_the_guide_runs(world) -> None:
     world.write("nearest.py", block("docs/adding_a_method.md", "python"))
-    plan = world.run(
+    plan, store = world.run(
         "world.yaml", "seeds=[0]", 'methods.ridge={method: "./nearest.py:FixedRidge", penalty: 0.3, epochs: 1}'
     )
-    records = [plan.store.record(cell.key) for cell in plan.cells if cell.label == "ridge"]
+    records = [store.record(cell.key) for cell in plan.cells if cell.label == "ridge"]
     assert [record.status for record in records] == ["done"] * 6
     scores = {(m.image, m.text): m.score for record in records for m in record.metrics}
     assert max(scores.values()) > 0.2  # five of 40 validation images would be found by chance in 0.125
 
 
-@pytest.mark.parametrize("depth", [0, 1])
-def test_the_hypernetwork_of_the_guide_learns_and_counts_its_flops(world, depth: int) -> None:
+@pytest.mark.parametrize("connector", ["{}", "{hidden_layers: 1, width: 24}", "{kind: low_rank, rank: 8}"])
+def test_the_hypernetwork_of_the_guide_learns_and_counts_its_flops(world, connector: str) -> None:
     world.write("rank_one.py", block("docs/adding_a_method.md", "python", 1))
-    plan = world.run(
+    plan, store = world.run(
         "world.yaml",
         "seeds=[0]",
         "reference=null",
-        f"connector={{hidden_layers: {depth}, width: 24}}",
+        f"connector={connector}",
         "methods={one: {method: './rank_one.py:HymaRankOne', epochs: 40, batch_size: 64, pairs_per_step: 3, lr: 1e-2}}",
     )
-    (record,) = (plan.store.record(cell.key) for cell in plan.cells)
+    (record,) = (store.record(cell.key) for cell in plan.cells)
     assert record.status == "done", record.error
     assert max(score for score in record.curve[-1].scores if score is not None) > 0.2  # chance: 0.125
     planned = estimates(plan)["one"].flops
@@ -49,29 +50,42 @@ def test_the_hypernetwork_of_the_guide_learns_and_counts_its_flops(world, depth:
 def test_the_policy_of_the_guide_stops_pairs_that_are_far_behind(world) -> None:
     world.write("one_look.py", block("docs/adding_a_method.md", "python", 2))
     recipe = "epochs: 8, batch_size: 64, lr: 1.0e-2, warmup: 0.1"
-    plan = world.run(
+    plan, store = world.run(
         "world.yaml",
         "seeds=[0]",
         f"methods.ape={{{recipe}}}",
         f"methods.look={{method: './one_look.py:OneLook', margin: 0.03, {recipe}}}",
     )
-    first = {cell.pairs[0]: plan.store.record(cell.key).metrics[0].score for cell in plan.cells if cell.rung == 0}
+    first = {cell.pairs[0]: store.record(cell.key).metrics[0].score for cell in plan.cells if cell.rung == 0}
     near = {pair for pair, score in first.items() if score >= max(first.values()) - 0.03}
     assert 0 < len(near) < len(first)
-    settle(plan)
-    for cell in plan.missing():
-        run_cell(plan, cell)
-    ended = {cell.pairs[0]: plan.store.record(cell.key) for cell in plan.cells if cell.rung == 1}
+    record_skipped(plan, store)
+    for cell in missing(plan, store):
+        run_cell(plan, store, cell)
+    ended = {cell.pairs[0]: store.record(cell.key) for cell in plan.cells if cell.rung == 1}
     assert {pair for pair, record in ended.items() if record.status == "done"} == near
     assert {pair for pair, record in ended.items() if record.status == "skipped"} == first.keys() - near
     for cell in plan.cells:
         if cell.label == "ape" and cell.pairs[0] in near:
-            assert plan.store.record(cell.key).metrics == ended[cell.pairs[0]].metrics
+            assert store.record(cell.key).metrics == ended[cell.pairs[0]].metrics
 
 
-def test_every_file_that_a_document_names_is_there() -> None:
-    for document in [DOCS / "README.md", DOCS / "CONTRIBUTING.md", *(DOCS / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!http|#)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{document.name} names {target}"
-        for sweep in re.findall(r"sweeps/[\w]+\.yaml", document.read_text(encoding="utf-8")):
-            assert (DOCS / sweep).is_file(), f"{document.name} names {sweep}"
+DOCUMENTS = [DOCS / "README.md", DOCS / "CONTRIBUTING.md", *sorted((DOCS / "docs").glob("*.md"))]
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+
+
+@every_document
+def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for target in re.findall(r"\]\((?!http|#)([^)#]+)", prose):
+        assert (document.parent / target).exists(), target
+    for file in re.findall(r"(?<![\w/.])((?:harness|hyma|baselines|reports|sweeps|tests)/[\w/]+\.\w+)", text):
+        assert (DOCS / file).is_file(), file
+
+
+@every_document
+def test_every_module_that_a_document_names_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for name in re.findall(r"(?<![\w/.\"])((?:harness|hyma|baselines|reports)(?:\.\w+)+)", text):
+        pkgutil.resolve_name(name)

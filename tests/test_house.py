@@ -1,4 +1,4 @@
-"""The house is built as CONTRIBUTING says: arrows point one way, heavy libraries stay in their rooms, files are short."""
+"""The house is built as CONTRIBUTING says: one-way arrows, heavy libraries in their rooms, short files."""
 
 import ast
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ def loaded_by(code: str) -> set[str]:
         "import harness",
         "from typer.testing import CliRunner; from harness.cli.app import app\n"
         "assert 'sweep' in CliRunner().invoke(app, ['--help']).output",
-        "import harness.store, harness.metrics, harness.registry, harness.config",
+        "import harness.run.store, harness.contract.metric, harness.contract.registry, harness.sweep.config",
     ],
     ids=["import", "help", "store"],
 )
@@ -31,11 +31,13 @@ def test_nothing_heavy_is_imported(code: str) -> None:
 
 def test_reading_a_run_needs_no_torch(finished_world) -> None:
     run = repr(str(finished_world / "runs" / "world"))
-    code = f"from harness.store import RunStore; s = RunStore({run}); assert len(s.records(s.manifest())) == 14"
+    code = f"from harness.run.store import RunStore; s = RunStore({run}); assert len(s.records(s.manifest())) == 14"
     assert "torch" not in loaded_by(code)
 
 
 def test_the_reader_of_a_report_needs_no_torch(copy_of_world) -> None:
     run = repr(str(copy_of_world.folder / "runs" / "world"))
-    code = f"from pathlib import Path; from reports.build import build_report; build_report(Path({run}))"
+    code = (
+        f"from harness.run.store import RunStore; from reports.build import build_report; build_report(RunStore({run}))"
+    )
     assert "torch" not in loaded_by(code)

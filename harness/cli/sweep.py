@@ -64,7 +64,7 @@ def sweep(
         extract_with_bars(plan.resolved)
     check_same_weights(plan)
     manifest = make_manifest(plan)
-    check_unchanged(before, manifest, store)
+    check_unchanged(manifest, store)
     spent = before.elapsed_s or 0.0 if before else 0.0
     store.write_manifest(manifest.model_copy(update={"elapsed_s": spent}))
     _warn_of_changed_sources(before, manifest)
@@ -100,13 +100,17 @@ def sweep(
 
 
 def _warn_of_changed_sources(before: Manifest | None, now: Manifest) -> None:
+    from harness.run.provenance import is_plugin_file
+
     for label, method in now.methods.items():
         old = before.methods.get(label) if before else None
-        if old and old.method == method.method and old.version == method.version and old.sources != method.sources:
-            both = old.sources.keys() | method.sources.keys()
-            changed = sorted(name for name in both if old.sources.get(name) != method.sources.get(name))
+        if old is None or old.method != method.method or old.version != method.version:
+            continue
+        both = sorted(old.sources.keys() | method.sources.keys())
+        changed = [name for name in both if old.sources.get(name) != method.sources.get(name)]
+        if kept := [name for name in changed if not is_plugin_file(name)]:
             stderr.print(
-                f"[yellow]warning:[/] the source of {method.method!r} changed ({', '.join(changed)}) and its version "
+                f"[yellow]warning:[/] the source of {method.method!r} changed ({', '.join(kept)}) and its version "
                 f"({method.version}) did not: cells made before are kept. Raise `version` to run them again.",
                 soft_wrap=True,
             )

@@ -90,11 +90,13 @@ class Estimate:
         flops: Phase -> FLOPs.
         updates_per_pair: Mean over the pairs, at one learning rate.
         trained_params: Parameters that will be trained, at one learning rate.
+        generation: FLOPs of the ``hypernet`` phase that make connectors for scoring, and not for a step of training.
     """
 
     flops: Mapping[str, float]
     updates_per_pair: float = 0.0
     trained_params: int = 0
+    generation: float = 0.0
 
 
 @runtime_checkable

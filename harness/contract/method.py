@@ -121,7 +121,9 @@ def counted_by(convention: Convention, ours: Estimate | None) -> Estimate | None
     if ours is None or convention == "ours":
         return ours
     flops = {phase: spent for phase, spent in ours.flops.items() if phase in PUBLISHED_PHASES}
-    return dataclasses.replace(ours, flops=flops)
+    if ours.generation:
+        flops["hypernet"] -= ours.generation
+    return dataclasses.replace(ours, flops={phase: spent for phase, spent in flops.items() if spent}, generation=0.0)
 
 
 def takes_budget(method: Method) -> bool:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PLUGIN_FILE = "harness_plugin_"
+"""How the module names of plug-in files begin."""
+
 
 def near(name: str, names: Iterable[str]) -> str:
     """A hint naming the closest known names, or all of them when none is close."""
@@ -84,7 +87,7 @@ def _load_file(path: Path) -> Any:
     file = path.resolve()
     if not file.is_file():
         raise FileNotFoundError(f"no such file: {file}")
-    name = f"harness_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    name = f"{PLUGIN_FILE}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)

@@ -4,10 +4,15 @@ numpy gives ``default_rng(0)`` and ``default_rng([0, 0])`` one and the same stre
 apart. Every stream here starts from a hash of the seed and of what it is for.
 """
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _state(seed: int, names: tuple[str | int, ...]) -> int:
@@ -17,6 +22,8 @@ def _state(seed: int, names: tuple[str | int, ...]) -> int:
 
 def generator(seed: int, *names: str | int) -> torch.Generator:
     """A torch generator on the CPU for this seed and purpose."""
+    import torch  # here, because a report draws numpy streams and needs no torch
+
     return torch.Generator().manual_seed(_state(seed, names))
 
 

@@ -72,16 +72,20 @@ def _found(
         raise HarnessError(f"the run has no seed {seed}", fix=f"seeds: {manifest.seeds}")
     rungs = {cell.key: cell.rung or 0 for cell in manifest.cells if cell.label == label and pair in cell.pairs}
     records = [store.record(key) for key in sorted(store.finished(rungs))]
-    candidates = [
+    measured = [
         (record, metrics)
         for record in records
         if record.status == "done" and seed in (None, record.seed)
         for metrics in record.metrics
-        if (metrics.image, metrics.text) == pair and metrics.test
+        if (metrics.image, metrics.text) == pair
     ]
+    candidates = [found for found in measured if found[1].test]
     if not candidates:
         if manifest.methods[label].kind == "score":
             raise HarnessError(f"method {label!r} trains no connectors", fix="export another method's")
+        if measured:
+            what = f"method {label!r} predicted the score of {' x '.join(pair)} and trained no connector for it"
+            raise HarnessError(what, fix="export another pair, or another method's connector")
         raise HarnessError("no finished connector of this method, pair and seed", fix="run the sweep first")
     sign = 1 if manifest.selection.higher_is_better else -1
     return max(candidates, key=lambda found: (rungs[found[0].key], sign * found[1].score))
@@ -100,9 +104,9 @@ def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connec
         },
         "connector": described(connector.kind),
         "weights": {
-            bank.encoder: bank.weights
+            bank.modality: bank.weights
             for bank in manifest.banks.values()
-            if bank.weights and bank.encoder in (metrics.image, metrics.text)
+            if bank.weights and bank.encoder == (metrics.image if bank.modality == "image" else metrics.text)
         },
         "direction": manifest.connector["direction"],
         "selection": manifest.selection.model_dump(),

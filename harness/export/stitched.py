@@ -88,7 +88,7 @@ class StitchedModel:
                 fix=f"in config.json, name the encoder that made them as scheme:name under {modality}_encoder.id",
             )
         encoder = scheme_of(spec).load(spec, modality, device=self._device)
-        trained_with = self.config["weights"].get(spec.id)
+        trained_with = self.config["weights"].get(modality)
         if trained_with and isinstance(encoder, HasWeights) and encoder.weights_digest() != trained_with:
             raise HarnessError(
                 f"has other weights ({encoder.weights_digest()}) than the connector was trained with ({trained_with})",

@@ -98,5 +98,5 @@ def as_objective(found: "type[Objective] | Contrast") -> type[Objective]:
     """An objective class; a plain function is taken for the ``contrast`` of one."""
     if inspect.isclass(found):
         return found
-    contrast = staticmethod(found)
-    return type(getattr(found, "__name__", "Contrast"), (Contrastive,), {"contrast": contrast})
+    members = {"contrast": staticmethod(found), "__module__": found.__module__}
+    return type(getattr(found, "__name__", "Contrast"), (Contrastive,), members)

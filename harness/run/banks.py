@@ -5,6 +5,7 @@ from collections import defaultdict
 from harness.data.request import BankRequest
 from harness.errors import HarnessError
 from harness.run.records import BankRecord, Manifest
+from harness.run.stopping import RETRIED
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
@@ -21,7 +22,9 @@ def bank_records(plan: Plan) -> dict[str, BankRecord]:
     for request in plan.resolved.banks.values():
         meta = request.read_meta()
         if meta is not None:
-            found[bank_name(request)] = BankRecord(encoder=request.spec.id, digest=meta.digest, weights=meta.weights)
+            found[bank_name(request)] = BankRecord(
+                encoder=request.spec.id, modality=request.info.modality, digest=meta.digest, weights=meta.weights
+            )
     return found
 
 
@@ -56,27 +59,28 @@ def check_same_weights(plan: Plan) -> None:
             )
 
 
-def check_unchanged(before: Manifest | None, now: Manifest, store: RunStore) -> None:
+def check_unchanged(now: Manifest, store: RunStore) -> None:
     """Refuse a bank that was made again with other content while finished cells of the run are of the old one.
 
+    Every cell says itself what it was made from, so nothing is forgotten when a sweep leaves an encoder out. Cells that
+    will be tried again anyway do not count.
+
     Args:
-        before: The run's manifest so far; None for a new run.
-        now: The manifest that is about to replace it.
+        now: The manifest that is about to replace the run's.
         store: The run.
 
     Raises:
         HarnessError: There is such a bank.
     """
-    for name, old in before.banks.items() if before else ():
-        new = now.banks.get(name)
-        if new is None or new.digest == old.digest:
-            continue
-        using = {cell.key for cell in now.cells if any(new.encoder in pair for pair in cell.pairs)}
-        stale = len(store.finished(using))
-        if stale:
-            raise HarnessError(
-                f"bank {name!r} holds other embeddings ({new.digest[:12]}) than when {stale} finished cells were made "
-                f"({old.digest[:12]})",
-                where=store.where,
-                fix="bring the old bank back, or sweep under another name",
-            )
+    stale: dict[str, list[str]] = defaultdict(list)
+    for record in store.records(now).values():
+        for name, digest in record.banks.items() if record.status not in RETRIED else ():
+            if name in now.banks and now.banks[name].digest != digest:
+                stale[name].append(digest)
+    for name, old in stale.items():
+        raise HarnessError(
+            f"bank {name!r} holds other embeddings ({now.banks[name].digest[:12]}) than when {len(old)} finished cells "
+            f"were made ({old[0][:12]})",
+            where=store.where,
+            fix="bring the old bank back, or sweep under another name",
+        )

@@ -5,20 +5,36 @@ import hashlib
 import inspect
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
+from harness.contract.registry import PLUGIN_FILE
+
 PACKAGES = ("stitch-harness", "torch", "numpy", "ray", "timm", "open_clip_torch", "sentence-transformers", "fvcore")
 
-NUMBERS = ("hyma", "baselines", "harness.training", "harness.connectors", "harness.objectives", "harness.contract")
-"""Packages whose modules take part in a method's numbers. Plug-in files do so too."""
+CONTRACT = "harness.contract"
+
+NUMBERS = (
+    "hyma",
+    "baselines",
+    "harness.training",
+    "harness.connectors",
+    "harness.objectives",
+    CONTRACT,
+    "harness.method",
+)
+"""Packages whose modules take part in a method's numbers. Plug-ins do so too."""
+
+LAZY_NAME = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
+"""How a registry names a class that it has not imported."""
 
 
 @lru_cache(maxsize=1)
@@ -65,22 +81,37 @@ def provenance() -> dict[str, Any]:
 def sources_of(*classes: type) -> dict[str, str]:
     """Module -> digest of its source, of every module that these classes' numbers are made by.
 
-    From the modules that define the classes it follows their imports, as far as they stay within ``NUMBERS``.
+    From the modules that define the classes it follows what they import, and what they name in registries of their own,
+    as far as it stays within ``NUMBERS`` and the classes' packages. A plug-in file is called by its name without the
+    folder.
     """
+    packages = {*NUMBERS, *(cls.__module__.partition(".")[0] for cls in classes)} - {"harness"}
     found: dict[str, str] = {}
-    waiting = [cls.__module__ for cls in classes]
+    waiting, seen = [base.__module__ for cls in classes for base in cls.__mro__], set()
     while waiting:
         name = waiting.pop()
-        source = _source(name)
-        if name in found or source is None:
+        if name in seen or not any(_within(name, package) for package in packages):
             continue
-        found[name] = hashlib.sha256(source.encode()).hexdigest()[:16]
-        waiting += [other for other in _imports(name) if _makes_numbers(other)]
+        seen.add(name)
+        source = _source(name)
+        if source is not None:
+            found[_called(name)] = hashlib.sha256(source.encode()).hexdigest()[:16]
+            waiting += _uses(name)
     return dict(sorted(found.items()))
 
 
-def _makes_numbers(module: str) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in NUMBERS)
+def is_plugin_file(module: str) -> bool:
+    """Whether a name in ``sources_of`` is that of a plug-in file, whose content is part of the keys of its cells."""
+    return module.endswith(".py")
+
+
+def _called(module: str) -> str:
+    file = sys.modules[module].__file__ if module.startswith(PLUGIN_FILE) else None
+    return Path(file).name if file else module
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
 
 
 @cache
@@ -96,15 +127,29 @@ def _source(module: str) -> str | None:
 
 
 @cache
-def _imports(module: str) -> tuple[str, ...]:
-    """Modules that a module imports, wherever in its source it does."""
-    return tuple(dict.fromkeys(_imported(ast.parse(_source(module) or ""))))
+def _uses(module: str) -> tuple[str, ...]:
+    """Modules that a module imports, wherever in its source it does, or names in a registry."""
+    tree, spec = ast.parse(_source(module) or ""), find_spec(module)
+    package = module if spec and spec.submodule_search_locations else module.rpartition(".")[0]
+    # The registries of the contract hold what the sweep chooses; the chosen classes are given.
+    named = () if _within(module, CONTRACT) else _named(tree)
+    return tuple(dict.fromkeys((*_imported(tree, package), *named)))
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
+def _imported(tree: ast.AST, package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            origin = resolve_name(origin, package) if node.level else origin
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _named(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            match = LAZY_NAME.fullmatch(node.value)
+            if match:
+                yield match[1]

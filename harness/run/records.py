@@ -239,11 +239,13 @@ class BankRecord(Record):
 
     Attributes:
         encoder: The encoder's id.
+        modality: Which tower of it, where one id names two.
         digest: sha256 of its embeddings.
         weights: Digest of the encoder's weights that made them; empty where nothing was loaded.
     """
 
     encoder: str
+    modality: Literal["image", "text"]
     digest: str
     weights: str = ""
 

@@ -210,7 +210,7 @@ def _connector(sweep: Sweep) -> ConnectorKind:
         kind = config.kind
         if kind is None:
             kind = "mlp" if settings.get("hidden_layers", 0) else "linear"
-        if kind == "linear":
+        if kind == "linear" and not settings.get("hidden_layers"):
             settings = {key: value for key, value in settings.items() if key not in ("hidden_layers", "width")}
         found = CONNECTORS.get(kind, sweep.root)
         beside = ("kind", "direction", "loss", "hidden_layers", "width")

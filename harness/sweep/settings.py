@@ -25,7 +25,8 @@ def build_config(cls: type[T], values: Mapping[str, object], *, where: str, besi
     Raises:
         HarnessError: An unknown key or a wrong value.
     """
-    fields = {field.name for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    declared = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = {field.name for field in declared if field.init and not field.name.startswith("_")}
     for key in values:
         if key not in fields:
             raise HarnessError(f"unknown key {key!r}", where=where, fix=near(key, [*fields, *beside]))

@@ -42,19 +42,32 @@ class View:
     direction: Direction
     device: torch.device
     open_bank: OpenBank
-    _read: dict[tuple[str, Modality, str], Tensor] = field(default_factory=dict, repr=False)
+    _last: dict[tuple[str, Modality], "LastRead"] = field(default_factory=dict, repr=False)
 
     def rows(
         self, dataset: Dataset, modality: Modality, encoder: str, rows: Int[np.ndarray, " rows"]
     ) -> Float[Tensor, "rows dim"]:
         """L2-normalised embeddings of these rows, on the device. The last ones of each side are kept."""
-        key = (dataset.digest, modality, encoder)
-        if key not in self._read:
-            for old in [k for k in self._read if k[:2] == key[:2]]:
-                del self._read[old]
+        key = (dataset.digest, modality)
+        # Tasks may share a dataset and yet ask for other rows of it: another split, or only what has a label.
+        if key not in self._last or not self._last[key].are(encoder, rows):
+            self._last.pop(key, None)
             found = torch.from_numpy(self.open_bank(dataset, modality, encoder).take(rows))
-            self._read[key] = found.to(self.device)
-        return self._read[key]
+            self._last[key] = LastRead(encoder, rows, found.to(self.device))
+        return self._last[key].embeddings
+
+
+@dataclass(frozen=True)
+class LastRead:
+    """Embeddings that a view holds: of which encoder, and of which rows."""
+
+    encoder: str
+    rows: Int[np.ndarray, " rows"]
+    embeddings: Float[Tensor, "rows dim"]
+
+    def are(self, encoder: str, rows: Int[np.ndarray, " _"]) -> bool:
+        """Whether they are these."""
+        return self.encoder == encoder and np.array_equal(self.rows, rows)
 
 
 class Evaluation(ABC):

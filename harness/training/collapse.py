@@ -57,7 +57,7 @@ def collapsed(
     low = [pair for pair, score in scores.items() if sign * (score - limit) <= 0]
     mean = float(np.mean(list(scores.values())))
     whole = sign * (mean - limit) <= 0
-    rows = min(ROWS, len(problem.train.image_rows))
+    rows = min(ROWS, problem.sizes.train_images)
     batch = next(problem.batches(rows, 0))
     beaten = {pair: _beaten(problem, pair, connectors[pair], batch) for pair in (scores if whole else low)}
     # The mean of the uniform ranks of these rows has variance 1 / (12 rows).

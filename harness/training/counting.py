@@ -68,13 +68,15 @@ def estimate_training(
     steps = budget.steps(steps_per_epoch=per_epoch, updates_per_step=share, flops_per_step=flops_per_step)
     checkpoints = len(checkpoint_steps(steps, per_epoch / share))
     spent = {phase: flops * steps for phase, flops in step.items() if flops}
-    if generation:
-        spent["hypernet"] = spent.get("hypernet", 0.0) + checkpoints * generation
+    made = checkpoints * generation
+    if made:
+        spent["hypernet"] = spent.get("hypernet", 0.0) + made
     scored = checkpoints * sum(sizes.score_flops(pair) for pair in sizes.pairs)
     return Estimate(
         flops={phase: rates * flops for phase, flops in (spent | {"eval": scored}).items()},
         updates_per_pair=steps * share,
         trained_params=trained,
+        generation=rates * made,
     )
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors.torch import load
 from scipy.stats import ortho_group
 
 from baselines.ape import Ape, pair_generator
-from harness.config import build_config
 from harness.errors import HarnessError
+from harness.sweep.settings import build_config
 
 ROTATED = """
     name: rotated
@@ -33,8 +33,8 @@ def rotated(temp_project):
 
 @pytest.mark.parametrize("direction", ["text_to_image", "image_to_text"])
 def test_a_rotation_is_found(rotated, direction: str) -> None:
-    plan = rotated.run("world.yaml", f"connector.direction={direction}")
-    record = plan.store.record(plan.cells[0].key)
+    plan, store = rotated.run("world.yaml", f"connector.direction={direction}")
+    record = store.record(plan.cells[0].key)
     found = record.metrics[0].test["retrieval"]
     assert found["text_to_image_r1"] > 0.97
     assert found["image_to_text_r1"] > 0.97
@@ -43,8 +43,7 @@ def test_a_rotation_is_found(rotated, direction: str) -> None:
     images, texts = (np.load(rotated.folder / f"{side}.npy") for side in ("image", "text"))
     source, target = (texts, images) if direction == "text_to_image" else (images, texts)
     rotation = np.linalg.lstsq(source, target, rcond=None)[0].T
-    with safe_open(plan.store.connectors_path(record.key), framework="np") as file:
-        weight = file.get_tensor("0.layers.0.weight")
+    weight = load(store.connectors(record.key))["0.layers.0.weight"].numpy()
     cosine = (weight * rotation).sum() / np.linalg.norm(weight) / np.linalg.norm(rotation)
     assert cosine > 0.97
 
@@ -52,14 +51,16 @@ def test_a_rotation_is_found(rotated, direction: str) -> None:
 def test_random_captions_stay_at_chance(rotated) -> None:
     texts = np.load(rotated.folder / "text.npy")
     np.save(rotated.folder / "text.npy", np.random.default_rng(1).permutation(texts))
-    plan = rotated.run()
-    found = plan.store.record(plan.cells[0].key).metrics[0].test["retrieval"]
+    plan, store = rotated.run()
+    found = store.record(plan.cells[0].key).metrics[0].test["retrieval"]
     assert found["text_to_image_r5"] < 0.2, "80 test images: chance is 0.06"
 
 
 def test_weights_that_overflow_in_the_last_step_are_a_divergence(rotated) -> None:
-    plan = rotated.run("world.yaml", "methods={ape: {updates_per_pair: 1, batch_size: 64, lr: 1.0e+39, warmup: 0}}")
-    record = plan.store.record(plan.cells[0].key)
+    plan, store = rotated.run(
+        "world.yaml", "methods={ape: {updates_per_pair: 1, batch_size: 64, lr: 1.0e+39, warmup: 0}}"
+    )
+    record = store.record(plan.cells[0].key)
     assert record.error == "diverged at step 1: a connector's weights are not finite"
 
 

@@ -10,13 +10,13 @@ import torch
 
 from baselines.closed_form import Cca, ClosedForm, Procrustes, Ridge
 from baselines.linalg import gather_moments, moments_flops
-from harness.connectors import connect
-from harness.flops import counted
 from harness.method import Budget, Direction, Problem
-from harness.plan import estimates
+from harness.sweep.estimates import estimates
+from harness.training.counting import counted
+from tests.problems import Made, connectors_of
 
 PAIR = ("i0", "t0")
-Maker: TypeAlias = Callable[..., Any]
+Maker: TypeAlias = Callable[..., Made]
 Views: TypeAlias = Callable[..., Any]
 
 
@@ -59,8 +59,7 @@ def test_ridge_is_the_least_squares_solution_of_augmented_rows(make: Maker, view
     weights = np.linalg.lstsq(
         np.vstack([x_c, np.sqrt(scale) * np.eye(4)]), np.vstack([y_c, np.zeros((4, 5))]), rcond=None
     )[0]
-    assert fit.connectors is not None
-    mapped = connect(fit.connectors[PAIR], torch.from_numpy(x).float())
+    mapped = connectors_of(fit)[PAIR](torch.from_numpy(x).float())
     np.testing.assert_allclose(mapped.numpy(), x_c @ weights, atol=2e-6)
 
 
@@ -69,8 +68,7 @@ def test_image_to_text_maps_the_other_way(make: Maker, views: Views) -> None:
     made = make(images, texts, direction="image_to_text")
     for method in (Ridge(), Cca(), Procrustes()):
         fit = made.fit(method)
-        assert fit.connectors is not None
-        assert {pair: tuple(layers[0][0].shape) for pair, layers in fit.connectors.items()} == {
+        assert {pair: tuple(made.tensors["layers.0.weight"].shape) for pair, made in connectors_of(fit).items()} == {
             ("i0", "t0"): (14, 15),
             ("i1", "t0"): (14, 17),
         }
@@ -90,8 +88,7 @@ def test_centring_makes_the_inner_product_blind_to_the_targets_mean(make: Maker,
     _, y = training_rows(made.problem, PAIR)
     for method in (Ridge(), Cca(), Procrustes()):
         fit = made.fit(method)
-        assert fit.connectors is not None
-        mapped = connect(fit.connectors[PAIR], made.problem.train.texts("t0"))
+        mapped = connectors_of(fit)[PAIR](made.problem.train.texts("t0"))
         np.testing.assert_allclose(mapped.numpy() @ y.mean(0), 0.0, atol=1e-5 * float(mapped.norm(dim=1).max()))
 
 
@@ -111,8 +108,7 @@ def test_cca_scores_are_inner_products_of_canonical_variates(make: Maker, views:
             wanted = (x_c @ root_s @ u[:, kept] * w[kept]) @ (y @ root_t @ vt[kept].T).T
             method = Cca(penalties=(0.1,), weights=weights, components=components, centre=False)  # type: ignore[arg-type]
             fit = made.fit(method)
-            assert fit.connectors is not None
-            mapped = connect(fit.connectors[PAIR], torch.from_numpy(x).float()).double().numpy()
+            mapped = connectors_of(fit)[PAIR](torch.from_numpy(x).float()).double().numpy()
             np.testing.assert_allclose(mapped @ y.T, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
@@ -121,8 +117,7 @@ def test_procrustes_is_scipys_rotation(make: Maker, views: Views) -> None:
     x, y = training_rows(made.problem, PAIR)
     rotation, _ = scipy.linalg.orthogonal_procrustes(x - x.mean(0), y - y.mean(0))
     fit = made.fit(Procrustes(centre=False))
-    assert fit.connectors is not None
-    np.testing.assert_allclose(fit.connectors[PAIR][0][0].T, rotation, atol=1e-5)
+    np.testing.assert_allclose(connectors_of(fit)[PAIR].tensors["layers.0.weight"].T, rotation, atol=1e-5)
 
 
 def test_the_penalty_with_the_best_validation_score_is_kept(make: Maker, views: Views) -> None:
@@ -177,9 +172,11 @@ def test_a_linear_connector_is_booked_as_one_in_a_sweep_of_deep_ones(world: Any)
     deep = "connector={hidden_layers: 1, width: 32}"
     found = []
     for overrides in (("name=flat",), ("name=deep", deep)):
-        plan = world.run("world.yaml", "methods={ape: {epochs: 1, batch_size: 64}, ridge: {}}", "seeds=[0]", *overrides)
+        plan, store = world.run(
+            "world.yaml", "methods={ape: {epochs: 1, batch_size: 64}, ridge: {}}", "seeds=[0]", *overrides
+        )
         ape, ridge = (
-            [plan.store.record(cell.key).ledger.flops for cell in plan.cells if cell.label == label]
+            [store.record(cell.key).ledger.flops for cell in plan.cells if cell.label == label]
             for label in ("ape", "ridge")
         )
         planned = estimates(plan)["ridge"].flops

@@ -27,9 +27,11 @@ from baselines.ape import Ape
 from baselines.shared import SharedConnector
 from harness.errors import HarnessError
 from harness.method import Budget
+from harness.run.stopping import missing
 from reports.analysis import analyse
+from tests.problems import Made, connectors_of
 
-Maker: TypeAlias = Callable[..., Any]
+Maker: TypeAlias = Callable[..., Made]
 Views: TypeAlias = Callable[..., Any]
 RECIPE = {"batch_size": 32, "lr": 1e-2}
 
@@ -116,27 +118,17 @@ def test_trained_pairs_are_apes_and_the_rest_is_predicted(make: Maker, views: Vi
     made = make(views(120, {"i0": 8, "i1": 9, "i2": 8}), views(120, {"t0": 7, "t1": 6}, seed=1))
     budget = Budget(epochs=3)
     fit = made.fit(method, seed=1, budget=budget)
-    trained = design(made.problem.pairs, len(fit.connectors), 1)
-    assert set(fit.connectors) == {made.problem.pairs[p] for p in trained}
-    assert fit.predicted == set(made.problem.pairs) - set(fit.connectors)
+    connectors = connectors_of(fit)
+    trained = design(made.problem.pairs, len(connectors), 1)
+    assert set(connectors) == {made.problem.pairs[p] for p in trained}
+    assert fit.predicted == set(made.problem.pairs) - set(connectors)
     assert set(fit.scores) == set(made.problem.pairs)
     assert all(0 <= score <= 1 for score in fit.scores.values())
-    pair = next(iter(fit.connectors))
-    one = make_alone(made, pair)
-    alone = one.fit(Ape(**RECIPE), seed=1, budget=budget)
-    for ours, apes in zip(fit.connectors[pair], alone.connectors[pair], strict=True):
-        torch.testing.assert_close(ours, apes)
+    pair = next(iter(connectors))
+    alone = made.of([pair]).fit(Ape(**RECIPE), seed=1, budget=budget)
+    torch.testing.assert_close(connectors[pair].tensors, connectors_of(alone)[pair].tensors)
     assert fit.updates_per_pair == pytest.approx(alone.updates_per_pair * len(trained) / 6)
     assert fit.ledger.updates == alone.updates_per_pair * len(trained)
-
-
-def make_alone(made: Any, pair: tuple[str, str]) -> Any:
-    from dataclasses import replace
-
-    from harness.flops import Ledger
-
-    sizes = replace(made.problem.sizes, pairs=(pair,))
-    return replace(made, problem=replace(made.problem, sizes=sizes, ledger=Ledger()))
 
 
 def test_a_full_design_books_what_the_estimate_says(make: Maker, views: Views) -> None:
@@ -153,17 +145,8 @@ def test_a_flop_budget_is_shared_by_the_trained_pairs(make: Maker, views: Views)
     made = make(views(120, {"i0": 8, "i1": 8}), views(120, {"t0": 8, "t1": 8}, seed=1))
     whole = made.fit(Additive(**RECIPE), budget=Budget(epochs=8)).ledger
     training = whole.total - whole.flops["eval"]
-    made = make_fresh(made)
-    half = made.fit(Additive(**RECIPE), budget=Budget(flops=training / 2)).ledger
+    half = made.fresh().fit(Additive(**RECIPE), budget=Budget(flops=training / 2)).ledger
     assert half.updates == pytest.approx(whole.updates / 2, abs=3)
-
-
-def make_fresh(made: Any) -> Any:
-    from dataclasses import replace
-
-    from harness.flops import Ledger
-
-    return replace(made, problem=replace(made.problem, ledger=Ledger()))
 
 
 def test_too_few_pairs_cannot_connect_the_grid(make: Maker, views: Views) -> None:
@@ -177,11 +160,11 @@ def test_a_shared_connector_of_one_target_is_apes_problem_and_of_two_a_compromis
     images, texts = views(160, {"i0": 12, "i1": 12, "i2": 9}), views(160, {"t0": 12}, seed=1)
     made = make(images, texts)
     fit = made.fit(SharedConnector(**RECIPE), budget=Budget(epochs=15))
-    same = [fit.connectors[image, "t0"][0][0] for image in ("i0", "i1")]
-    assert torch.equal(*same)  # one dimension, one connector
-    assert fit.connectors["i2", "t0"][0][0].shape == (9, 12)
+    weights = {pair: connector.tensors["layers.0.weight"] for pair, connector in connectors_of(fit).items()}
+    assert torch.equal(weights["i0", "t0"], weights["i1", "t0"])  # one dimension, one connector
+    assert weights["i2", "t0"].shape == (9, 12)
     assert fit.trained_params == (12 * 12 + 12) + (9 * 12 + 9) + 3
-    alone = make_alone(make_fresh(made), ("i0", "t0")).fit(Ape(**RECIPE), budget=Budget(epochs=15))
+    alone = made.of([("i0", "t0")]).fit(Ape(**RECIPE), budget=Budget(epochs=15))
     assert alone.scores["i0", "t0"] > fit.scores["i0", "t0"] > 1 / 40  # better than chance, worse than its own
 
 
@@ -212,14 +195,14 @@ def test_a_sweep_of_all_baselines_runs_and_is_analysed(world: Any) -> None:
 """
     text = dedent((world.folder / "world.yaml").read_text())
     world.write("world.yaml", text.split("methods:")[0] + "methods:" + methods + text[text.index("reference:") :])
-    plan = world.run("world.yaml", "seeds=[0]")
-    records = plan.store.records(plan.store.manifest()).values()
+    plan, store = world.run("world.yaml", "seeds=[0]")
+    records = store.records(store.manifest()).values()
     assert {(record.label, record.error) for record in records if record.status != "done"} == set()
-    assert not plan.missing()
+    assert not missing(plan, store)
     (additive,) = [record for record in records if record.label == "additive"]
     assert len(additive.metrics) == 6
     assert len([entry for entry in additive.metrics if entry.test]) == 4  # 3 + 2 - 1
-    summary = analyse(plan.store).summary.methods
+    summary = analyse(store).summary.methods
     assert summary["additive"].mean_score is not None
     assert summary["additive"].spearman.value is not None
     chance = summary["random"]

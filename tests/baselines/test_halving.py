@@ -1,23 +1,28 @@
 """Successive halving: hand-worked races, exact resuming, the same numbers whatever interrupts it or runs it."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from baselines.halving import ApeHalving
-from harness.backends.base import BACKENDS, BackendOptions
-from harness.backends.serial import run
 from harness.errors import HarnessError
 from harness.method import Budget, Policy
-from harness.plan import estimates, make_manifest
-from harness.rungs import settle
-from harness.store import CellRecord, PlannedCell
+from harness.run.backends.base import BACKENDS, BackendOptions
+from harness.run.cell import run_cell
+from harness.run.manifest import make_manifest
+from harness.run.records import CellRecord
+from harness.run.stopping import missing, record_skipped
+from harness.run.store import RunStore
+from harness.sweep.estimates import estimates
+from harness.sweep.plan import Plan
+from harness.sweep.planned import PlannedCell
 from reports.analysis import analyse
-
-if TYPE_CHECKING:
-    from harness.plan import Plan
+from tests.conftest import Project
 
 RACE = """
     name: race
@@ -47,33 +52,61 @@ class Watcher:
             raise KeyboardInterrupt
 
 
-def prepared(project: Any) -> "Plan":
-    project.write("race.yaml", RACE)
-    plan = project.plan("race.yaml")
-    plan.workspace.extract_missing()
-    plan.store.write_manifest(make_manifest(plan))
-    return plan
+@dataclass(frozen=True)
+class Race:
+    """The sweep's plan, and where its run lies."""
 
+    plan: Plan
+    store: RunStore
 
-def metrics_of(plan: "Plan") -> dict[str, Any]:
-    return {c.key: plan.store.record(c.key).model_dump(include={"status", "metrics"}) for c in plan.cells}
+    @classmethod
+    def of(cls, project: Project) -> "Race":
+        """The race with its banks and its manifest, before anything has run."""
+        project.write("race.yaml", RACE)
+        plan = project.plan("race.yaml")
+        plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
+        store = project.store(plan)
+        store.write_manifest(make_manifest(plan))
+        return cls(plan, store)
 
+    def run(self, cells: Sequence[PlannedCell], *, stop_after: int | None = None, backend: str = "serial") -> list[str]:
+        """Run these cells and what follows from them; keys of what has run, in order."""
+        watcher = Watcher(stop_after)
+        with nullcontext() if stop_after is None else pytest.raises(KeyboardInterrupt):
+            BACKENDS.get(backend)().run(self.plan, self.store, cells, watcher, BackendOptions())
+        return watcher.ran
 
-def rungs_run(plan: "Plan", seed: int) -> list[int]:
-    """How many pairs ran each rung."""
-    cells = [c for c in plan.cells if c.rung is not None and c.seed == seed]
-    done = [c.rung for c in cells if plan.store.record(c.key).status == "done"]
-    return [done.count(rung) for rung in range(max(c.rung or 0 for c in cells) + 1)]
+    def missing(self, label: str = "ape_halving") -> list[PlannedCell]:
+        """Cells of a label that may run now."""
+        return [cell for cell in missing(self.plan, self.store) if cell.label == label]
+
+    def record(self, cell: PlannedCell) -> CellRecord:
+        return self.store.record(cell.key)
+
+    def records(self, label: str = "ape_halving") -> list[CellRecord]:
+        return [self.record(cell) for cell in self.plan.cells if cell.label == label]
+
+    def numbers(self) -> dict[str, Any]:
+        """Status and metrics of every cell of the race."""
+        return {r.key: r.model_dump(include={"status", "metrics"}) for r in self.records()}
+
+    def rungs_run(self, seed: int) -> list[int]:
+        """How many pairs ran each rung."""
+        cells = [c for c in self.plan.cells if c.rung is not None and c.seed == seed]
+        done = [c.rung for c in cells if self.record(c).status == "done"]
+        return [done.count(rung) for rung in range(max(c.rung or 0 for c in cells) + 1)]
+
+    def states(self) -> list[str]:
+        """Blobs that later rungs resume from."""
+        return sorted(name for name in self.store.blobs.list("connectors/") if name.endswith(".state.safetensors"))
 
 
 @pytest.fixture(scope="module")
-def raced(tmp_path_factory: pytest.TempPathFactory) -> "Plan":
+def raced(tmp_path_factory: pytest.TempPathFactory) -> Race:
     """The race, run through by the serial backend."""
-    from tests.conftest import Project  # type: ignore[import-not-found]
-
-    plan = prepared(Project(tmp_path_factory.mktemp("raced")))
-    run(plan, plan.missing(), Watcher(), BackendOptions())
-    return plan
+    race = Race.of(Project(tmp_path_factory.mktemp("raced")))
+    race.run(missing(race.plan, race.store))
+    return race
 
 
 def test_rungs_of_a_budget() -> None:
@@ -116,54 +149,55 @@ def test_seconds_and_a_minimum_above_the_budget_are_refused() -> None:
         ApeHalving(min_budget=20).rungs(6, Budget(epochs=9))
 
 
-def test_every_rung_keeps_half(raced: "Plan") -> None:
-    assert rungs_run(raced, 0) == rungs_run(raced, 1) == [6, 3, 1]
-    assert raced.missing() == []
+def test_every_rung_keeps_half(raced: Race) -> None:
+    assert raced.rungs_run(0) == raced.rungs_run(1) == [6, 3, 1]
+    assert missing(raced.plan, raced.store) == []
 
 
-def test_who_goes_on_led_the_rung(raced: "Plan") -> None:
-    store = raced.store
-    first = [c for c in raced.cells if c.rung == 0 and c.seed == 0]
-    second = {c.pairs[0] for c in raced.cells if c.rung == 1 and c.seed == 0 and store.record(c.key).status == "done"}
-    scores = {c.pairs[0]: store.record(c.key).metrics[0].score for c in first}
+def test_who_goes_on_led_the_rung(raced: Race) -> None:
+    cells = [c for c in raced.plan.cells if c.seed == 0]
+    second = {c.pairs[0] for c in cells if c.rung == 1 and raced.record(c).status == "done"}
+    scores = {c.pairs[0]: raced.record(c).metrics[0].score for c in cells if c.rung == 0}
     assert min(scores[pair] for pair in second) >= max(s for pair, s in scores.items() if pair not in second)
 
 
-def test_the_survivor_is_exactly_apes_connector(raced: "Plan") -> None:
+def test_the_survivor_is_exactly_apes_connector(raced: Race) -> None:
     """Cut twice and resumed twice, and not a bit differs from one training of the whole budget."""
-    store, compared = raced.store, 0
-    for cell in raced.cells:
-        if cell.rung == 2 and store.record(cell.key).status == "done":
-            twin = next(c for c in raced.cells if c.label == "ape" and (c.seed, c.pairs) == (cell.seed, cell.pairs))
-            ours, theirs = (load_file(store.connectors_path(c.key)) for c in (cell, twin))
-            assert ours.keys() == theirs.keys()
-            assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    cells, compared = raced.plan.cells, 0
+    for cell in cells:
+        if cell.rung == 2 and raced.record(cell).status == "done":
+            twin = next(c for c in cells if c.label == "ape" and (c.seed, c.pairs) == (cell.seed, cell.pairs))
+            ours, theirs = (raced.store.connectors(c.key) for c in (cell, twin))
+            assert ours is not None and theirs is not None
+            one, other = load(ours), load(theirs)
+            assert one.keys() == other.keys()
+            assert all(torch.equal(one[name], other[name]) for name in one)
             compared += 1
     assert compared == 2
 
 
-def test_states_are_dropped_when_no_rung_needs_them(raced: "Plan") -> None:
-    settle(raced)
-    assert list(raced.store.path.glob("connectors/*.state.safetensors")) == []
+def test_states_are_dropped_when_no_rung_needs_them(raced: Race) -> None:
+    record_skipped(raced.plan, raced.store)
+    assert raced.states() == []
 
 
-def test_the_plan_foresaw_the_cost(raced: "Plan") -> None:
+def test_the_plan_foresaw_the_cost(raced: Race) -> None:
     """All pairs have one shape here, so what each rung costs does not depend on who goes on."""
-    planned = estimates(raced)["ape_halving"]
-    spent = [raced.store.record(c.key).ledger for c in raced.cells if c.label == "ape_halving"]
+    planned = estimates(raced.plan)["ape_halving"]
+    spent = [record.ledger for record in raced.records()]
     assert planned.flops is not None
     assert planned.flops["total"] == pytest.approx(sum(ledger.total for ledger in spent) / 2)
     assert planned.updates_per_pair == pytest.approx(sum(ledger.updates for ledger in spent) / 2 / 6)
 
 
-def test_the_report_ranks_by_rung_and_sums_the_ledgers(raced: "Plan") -> None:
+def test_the_report_ranks_by_rung_and_sums_the_ledgers(raced: Race) -> None:
     analysis = analyse(raced.store)
     result = analysis.methods["ape_halving"]
     assert result.data.rungs is not None
     for row in range(2):
         order = result.data.ranking[row].argsort()
         assert sorted(result.data.rungs[row]) == list(result.data.rungs[row][order])
-    ledgers = [raced.store.record(c.key).ledger.total for c in raced.cells if c.label == "ape_halving"]
+    ledgers = [record.ledger.total for record in raced.records()]
     assert result.summary.flops.total == pytest.approx(sum(ledgers) / 2)
     assert result.summary.status.model_dump() == {"done": 20, "failed": 0, "diverged": 0, "missing": 0}
     assert analysis.problems == []
@@ -173,61 +207,44 @@ def test_the_report_ranks_by_rung_and_sums_the_ledgers(raced: "Plan") -> None:
 
 
 @pytest.mark.parametrize("after", [3, 14])
-def test_an_interrupted_race_goes_on_and_redoes_nothing(raced: "Plan", temp_project: Any, after: int) -> None:
-    plan = prepared(temp_project)
-    cells = [c for c in plan.missing() if c.label == "ape_halving"]
-    first, second = Watcher(after), Watcher()
-    with pytest.raises(KeyboardInterrupt):
-        run(plan, cells, first, BackendOptions())
-    settle(plan)
-    run(plan, [c for c in plan.missing() if c.label == "ape_halving"], second, BackendOptions())
-    assert not set(first.ran) & set(second.ran)
-    assert len(first.ran) + len(second.ran) == 20
-    expected = metrics_of(raced)
-    for cell in plan.cells:
-        if cell.label == "ape_halving":
-            assert plan.store.record(cell.key).model_dump(include={"status", "metrics"}) == expected[cell.key]
+def test_an_interrupted_race_goes_on_and_redoes_nothing(raced: Race, temp_project: Project, after: int) -> None:
+    race = Race.of(temp_project)
+    first = race.run(race.missing(), stop_after=after)
+    record_skipped(race.plan, race.store)
+    second = race.run(race.missing())
+    assert not set(first) & set(second)
+    assert len(first) + len(second) == 20
+    assert race.numbers() == raced.numbers()
 
 
-def test_a_lost_state_costs_time_and_changes_nothing(raced: "Plan", temp_project: Any) -> None:
-    plan = prepared(temp_project)
-    cells = [c for c in plan.missing() if c.label == "ape_halving"]
-    with pytest.raises(KeyboardInterrupt):
-        run(plan, cells, Watcher(12), BackendOptions())
-    states = list(plan.store.path.glob("connectors/*.state.safetensors"))
+def test_a_lost_state_costs_time_and_changes_nothing(raced: Race, temp_project: Project) -> None:
+    race = Race.of(temp_project)
+    race.run(race.missing(), stop_after=12)
+    states = race.states()
     assert len(states) == 12
-    states[0].unlink()
+    race.store.blobs.delete(states[0])
     for state in states[1:]:
-        state.write_bytes(b"damaged")
-    settle(plan)
-    run(plan, [c for c in plan.missing() if c.label == "ape_halving"], Watcher(), BackendOptions())
-    expected = metrics_of(raced)
-    for cell in plan.cells:
-        if cell.label == "ape_halving":
-            assert plan.store.record(cell.key).model_dump(include={"status", "metrics"}) == expected[cell.key]
+        race.store.blobs.put(state, b"damaged")
+    record_skipped(race.plan, race.store)
+    race.run(race.missing())
+    assert race.numbers() == raced.numbers()
 
 
-def test_a_failed_pair_ranks_last_and_may_come_back(temp_project: Any) -> None:
-    plan = prepared(temp_project)
-    first = [c for c in plan.cells if c.rung == 0 and c.seed == 0]
-    run(plan, first[1:], Watcher(), BackendOptions())
-    record = plan.store.record(first[1].key)
-    plan.store.write_cell(
-        record.model_copy(update={"key": first[0].key, "pairs": first[0].pairs, "status": "failed", "metrics": []})
-    )
-    run(plan, [c for c in plan.missing() if c.rung and c.seed == 0], Watcher(), BackendOptions())
-    later = [c for c in plan.cells if c.rung == 1 and c.seed == 0]
-    assert plan.store.record(later[0].key).status == "skipped"
-    assert first[0].key in {c.key for c in plan.missing()}, "the next sweep tries it again"
+def test_a_failed_pair_ranks_last_and_may_come_back(temp_project: Project) -> None:
+    race = Race.of(temp_project)
+    own = [cell for cell in race.plan.cells if cell.label == "ape_halving" and cell.seed == 0]
+    first = [run_cell(race.plan, race.store, cell) for cell in own if cell.rung == 0]
+    best = max(first, key=lambda record: record.metrics[0].score)
+    race.store.write_cell(best.model_copy(update={"status": "failed", "metrics": []}))
+    race.run([cell for cell in race.missing() if cell.rung and cell.seed == 0])
+    second = {tuple(cell.pairs): race.record(cell).status for cell in own if cell.rung == 1}
+    assert second[tuple(best.pairs)] == "skipped"
+    assert sorted(second.values()) == ["done"] * 3 + ["skipped"] * 3
+    assert best.key in {cell.key for cell in race.missing()}, "the next sweep tries it again"
 
 
 @pytest.mark.cluster
-def test_ray_runs_the_same_race(raced: "Plan", temp_project: Any) -> None:
-    plan = prepared(temp_project)
-    watcher = Watcher()
-    BACKENDS.get("ray")(plan, [c for c in plan.missing() if c.label == "ape_halving"], watcher, BackendOptions())
-    assert len(watcher.ran) == 20
-    expected = metrics_of(raced)
-    for cell in plan.cells:
-        if cell.label == "ape_halving":
-            assert plan.store.record(cell.key).model_dump(include={"status", "metrics"}) == expected[cell.key]
+def test_ray_runs_the_same_race(raced: Race, temp_project: Project) -> None:
+    race = Race.of(temp_project)
+    assert len(race.run(race.missing(), backend="ray")) == 20
+    assert race.numbers() == raced.numbers()

@@ -11,8 +11,8 @@ import torch
 from baselines.kernel_scores import Cka, Cknna, MutualKnn, centred, neighbours, u_centred
 from baselines.linear_scores import HScore, LogMe, Svcca, directions, log_evidence
 from baselines.scores import SampleScore
-from harness.flops import counted
 from harness.method import Budget
+from harness.training.counting import counted
 
 Maker: TypeAlias = Callable[..., Any]
 Views: TypeAlias = Callable[..., Any]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from harness.backends.base import BACKENDS, BackendOptions
-from harness.config import load_sweep
-from harness.plan import Plan, make_manifest, make_plan
-from harness.store import CellRecord, PlannedCell
-from harness.workspace import Workspace
+from harness.run.backends.base import BACKENDS, BackendOptions
+from harness.run.manifest import make_manifest
+from harness.run.records import CellRecord
+from harness.sweep.planned import PlannedCell
+from tests.conftest import Project
 
 pytestmark = pytest.mark.bench
 
@@ -31,19 +31,20 @@ class Silent:
 
 
 @pytest.mark.parametrize("backend", ["serial", "ray"])
-def test_overhead_per_cell(benchmark: Any, temp_project: Any, backend: str) -> None:
-    sweep = load_sweep(temp_project.write("many.yaml", SWEEP.format(backend=backend)))
-    plan: Plan = make_plan(Workspace(sweep))
-    plan.workspace.extract_missing()
-    plan.store.write_manifest(make_manifest(plan))
+def test_overhead_per_cell(benchmark: Any, temp_project: Project, backend: str) -> None:
+    temp_project.write("many.yaml", SWEEP.format(backend=backend))
+    plan = temp_project.plan("many.yaml")
+    store = temp_project.store(plan)
+    plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
+    store.write_manifest(make_manifest(plan))
 
     def run() -> None:
-        BACKENDS.get(backend)(plan, plan.cells, Silent(), BackendOptions())
+        BACKENDS.get(backend)().run(plan, store, plan.cells, Silent(), BackendOptions())
 
     start = time.perf_counter()
     benchmark.pedantic(run, rounds=1)
     elapsed = time.perf_counter() - start
-    busy = sum(record.wall_s for record in plan.store.records(make_manifest(plan)).values())
+    busy = sum(record.wall_s for record in store.records(store.manifest()).values())
     info = benchmark.extra_info
     info["cells"] = len(plan.cells)
     info["elapsed_over_cell_seconds"] = elapsed / busy

@@ -1,6 +1,5 @@
 """One step of all pairs by ape_stacked, as a ratio to ape's steps of the same pairs; rows come from banks on disk."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ import torch
 
 from baselines.ape import Ape
 from baselines.stacked import ApeStacked
-from harness.config import load_sweep
 from harness.method import Batch, Pair, Problem
-from harness.plan import make_plan
-from harness.workspace import Workspace
+from harness.sweep.loading import load_sweep
+from harness.sweep.resolve import ResolvedSweep
+from tests.benchmarks.clock import median_seconds
+from tests.problems import problem_of
 
 pytestmark = pytest.mark.bench
 
@@ -38,49 +38,27 @@ def _world(folder: Path, name: str) -> tuple[Callable[[tuple[Pair, ...]], Proble
     sweep = folder / "bench.yaml"
     named = {side: {f"{side}{n}": f"{side}{n}.npy" for n in range(len(d))} for side, d in (("i", images), ("t", texts))}
     sweep.write_text(SWEEP.format(images=named["i"], texts=named["t"], batch=batch))
-    plan = make_plan(Workspace(load_sweep(sweep, overrides=[f"storage={folder}"])))
-    plan.workspace.extract_missing()
+    resolved = ResolvedSweep(load_sweep(sweep, overrides=[f"storage={folder}"]))
+    resolved.extraction.missing(list(resolved.banks.values()))
 
     def problem(pairs: tuple[Pair, ...]) -> Problem:
-        from harness.flops import Ledger
-        from harness.losses import info_nce
+        return problem_of(resolved.sizes(pairs), resolved.open(pairs, "train"), resolved.open(pairs, "validation"))
 
-        return Problem(
-            sizes=plan.workspace.sizes(pairs),
-            train=plan.workspace.open(pairs, "train"),
-            validation=plan.workspace.open(pairs, "validation"),
-            loss=info_nce,
-            device=torch.device("cpu"),
-            ledger=Ledger(),
-            scorer=lambda pair, layers: 0.0,
-            higher_is_better=True,
-        )
-
-    return problem, plan.workspace.pairs, batch
+    return problem, resolved.pairs, batch
 
 
 def _stepper(method: Ape | ApeStacked, problem: Problem, batches: Iterator[Batch]) -> Callable[[], None]:
     """One whole training step: gather, forward, backward, clip, AdamW."""
     trainee = method.trainee(problem, 0)
-    optimizer = torch.optim.AdamW(trainee.groups(method), fused=True)
+    optimizer = torch.optim.AdamW(trainee.groups(1e-3), fused=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        trainee.backward(problem, method, problem.pairs, next(batches))
+        trainee.backward(method, problem.device, problem.pairs, next(batches))
         trainee.clip(1.0)
         optimizer.step()
 
     return step
-
-
-def _seconds(step: Callable[[], None], rounds: int = 7) -> float:
-    step()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[rounds // 2]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -91,12 +69,10 @@ def test_step_of_all_pairs(benchmark: Any, tmp_path: Path, world: str, threads: 
     try:
         problem, pairs, batch = _world(tmp_path, world)
         given = problem(pairs)
-        stacked = _stepper(ApeStacked(batch_size=batch), given, given.train.batches(batch, 0))
-        alone = [
-            _stepper(Ape(batch_size=batch), one, one.train.batches(batch, 0)) for one in (problem((p,)) for p in pairs)
-        ]
-        ape = sum(map(_seconds, alone))
-        benchmark.extra_info["speed_up_over_ape"] = ape / _seconds(stacked)
+        stacked = _stepper(ApeStacked(batch_size=batch), given, given.batches(batch, 0))
+        alone = [_stepper(Ape(batch_size=batch), one, one.batches(batch, 0)) for one in (problem((p,)) for p in pairs)]
+        ape = sum(map(median_seconds, alone))
+        benchmark.extra_info["speed_up_over_ape"] = ape / median_seconds(stacked)
         benchmark(stacked)
     finally:
         torch.set_num_threads(before)

@@ -153,10 +153,13 @@ def test_a_damaged_cell_is_named(copy_of_world, refused, damage: str) -> None:
         assert "delete it" in told
 
 
-def test_a_damaged_manifest_is_named(copy_of_world, refused) -> None:
+@pytest.mark.parametrize(("schema", "age"), [(1, "an older"), (3, "a newer")])
+def test_a_run_of_another_schema_is_named(copy_of_world, refused, schema: int, age: str) -> None:
     manifest = copy_of_world.folder / "runs" / "world" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema_version": 2}))
-    assert "is of schema 2, this version reads 1" in refused(copy_of_world, "status", "world")
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema_version": schema}))
+    for command in (("status", "world"), ("report", "world"), ("sweep", "world.yaml")):
+        told = refused(copy_of_world, *command)
+        assert f"is of schema {schema}, from {age} version; this one reads 2 (make a new run" in told
 
 
 PICTURES = """
@@ -206,11 +209,11 @@ def test_an_unreadable_image_is_counted_named_and_skipped_only_on_demand(picture
     told = refused(pictures, "sweep", "pictures.yaml", quiet=False)
     assert "2 of 40 images cannot be read: 7.png, 9.png (repair them, or set skip_unreadable: true" in told
     assert not (pictures.folder / "runs" / "pictures").exists()
-    plan = pictures.run("pictures.yaml", "data.skip_unreadable=true")
-    manifest = plan.store.manifest()
+    plan, store = pictures.run("pictures.yaml", "data.skip_unreadable=true")
+    manifest = store.manifest()
     assert manifest.rows["skipped"] == 2
     assert sum(manifest.rows[split] for split in ("train", "validation", "test")) == 38
-    assert plan.workspace.index.skipped == ("7.png", "9.png")
+    assert plan.resolved.index.skipped == ("7.png", "9.png")
 
 
 @pytest.mark.parametrize(

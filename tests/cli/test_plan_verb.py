@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.store import PHASES
+from harness.contract.ledger import PHASES
 
 
 @pytest.mark.parametrize("verb", ["world", "finished"])

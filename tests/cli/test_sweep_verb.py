@@ -118,21 +118,25 @@ def test_every_cell_may_fail_and_there_is_still_a_report(world) -> None:
 
 @pytest.mark.slow
 def test_a_run_whose_reference_has_no_score_is_drawn_too(world, tmp_path) -> None:
+    from harness.run.blobs import FolderBlobs
     from reports.analysis import analyse
     from reports.plots import write_plots
 
-    plan = world.run("world.yaml", "methods.ape.resources.timeout_s=1e-6", "seeds=[0]")
-    drawn = write_plots(analyse(plan.store), tmp_path)
-    assert all(path.stat().st_size > 1000 for paths in drawn.values() for path in paths)
+    _, store = world.run("world.yaml", "methods.ape.resources.timeout_s=1e-6", "seeds=[0]")
+    drawn = write_plots(analyse(store), FolderBlobs(tmp_path))
+    assert "heatmaps" in drawn
+    assert all((tmp_path / name).stat().st_size > 1000 for names in drawn.values() for name in names)
 
 
 def test_a_changed_source_without_a_new_version_is_warned_of(copy_of_world) -> None:
     path = copy_of_world.folder / "runs" / "world" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["methods"]["hyma"]["source"] = "0" * 64
+    sources = {label: method["sources"] for label, method in manifest["methods"].items()}
+    assert "hyma.joint" in sources["hyma"] and "hyma.joint" not in sources["ape"]
+    sources["hyma"]["hyma.joint"] = "0" * 16
     path.write_text(json.dumps(manifest))
     _, _, err = copy_of_world.invoke("sweep", "world.yaml", "--backend", "serial")
-    assert f"warning: the source of 'hyma' changed and its version ({Hyma.version}) did not" in err
+    assert f"warning: the source of 'hyma' changed (hyma.joint) and its version ({Hyma.version}) did not" in err
     assert "'ape' changed" not in err
 
 

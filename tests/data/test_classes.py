@@ -4,6 +4,7 @@ import pytest
 
 from harness.data.classes import CIFAR100, ClassPrompts, class_names, prompts
 from harness.errors import HarnessError
+from tests.data.samples import captions_of, images_of
 
 
 def test_names_by_name_list_or_dataset():
@@ -28,11 +29,11 @@ def test_prompts_are_a_dataset_of_captions_in_class_major_order():
     index = data.index()
     assert index.n_images == 0
     assert index.caption_image.tolist() == [0, 0, 0, 1, 1, 1]
-    assert data.captions(np.arange(2, 4).tolist()) == ["my cat", "a dog"]
+    assert captions_of(data, np.arange(2, 4).tolist()) == ["my cat", "a dog"]
     assert data.digest == ClassPrompts(["cat", "dog"], ["a {class}", "one {class}", "my {class}"]).digest
     assert data.digest != ClassPrompts(["dog", "cat"], ["a {class}", "one {class}", "my {class}"]).digest
-    with pytest.raises(HarnessError, match="holds prompts, no images"):
-        data.images([0])
+    with pytest.raises(HarnessError, match="holds prompts, no image samples"):
+        images_of(data, [0])
 
 
 @pytest.mark.parametrize(

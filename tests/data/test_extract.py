@@ -16,6 +16,7 @@ from harness.data.extract import describe, extract, normalise
 from harness.data.load import load_dataset
 from harness.encoders.base import EncoderSpec, scheme_of
 from harness.errors import HarnessError
+from tests.data.samples import captions_of, images_of
 
 SPEC = EncoderSpec("synthetic:16")
 
@@ -43,7 +44,7 @@ def test_a_bank_holds_what_the_encoder_says_normalised(pictures: Dataset, tmp_pa
         pictures, SPEC, modality, tmp_path / "r", batch_size=7, shard_rows=16, progress=lambda *at: seen.append(at)
     )
     count = 30 if modality == "image" else 60
-    samples: Any = list(pictures.images(range(30))) if modality == "image" else pictures.captions(range(60))
+    samples: Any = images_of(pictures, range(30)) if modality == "image" else captions_of(pictures, range(60))
     encoder = scheme_of(SPEC).load(SPEC, modality)
     raw = encoder.encode(samples)
     np.testing.assert_allclose(bank.array, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-6)

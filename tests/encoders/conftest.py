@@ -1,6 +1,8 @@
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,20 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub._answers.cache_clear()
     return cache
+
+
+@pytest.fixture
+def calls_to_hub(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """(host, port) of every server that anybody has tried to reach, each time; none answers."""
+    tried: list[object] = []
+    look_up = socket.getaddrinfo
+
+    def noted(host: Any, port: Any, *more: Any, **options: Any) -> Any:
+        tried.append((host, port))
+        return look_up(host, port, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
+    return tried
 
 
 def fill_cache(cache: Path, repo: str, files: dict[str, bytes]) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from harness.encoders.base import EncoderInfo
 from harness.encoders.common import file_digest, mean_of_rows, small_pixels
-from harness.encoders.hub import Source, hub_source, reachable, url_source
+from harness.encoders.hub import WeightSource, hub_source, reachable, url_source
 from harness.encoders.modules import TorchImageEncoder, count_forward, countable_attention
 from harness.errors import HarnessError
 
@@ -141,7 +141,7 @@ def test_sources_know_what_is_cached(cached: Callable[[str, dict[str, bytes]], N
 def test_cached_weights_are_loaded_without_network() -> None:
     from huggingface_hub import constants
 
-    source = Source("a:b", "name", "http://127.0.0.1:9", "cache", cached=True, fix="do this")
+    source = WeightSource("a:b", "name", "http://127.0.0.1:9", "cache", cached=True, fix="do this")
     assert source.load(lambda: constants.HF_HUB_OFFLINE) is True
 
     def incomplete() -> None:

@@ -1,5 +1,4 @@
 import io
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,26 +64,27 @@ def test_checkpoint_replaces_the_hub_and_its_head_is_dropped(tmp_path: Path, pic
     assert load(TINY, checkpoint=str(file)).info.revision != revision
 
 
-def test_weights_in_the_hub_cache_need_no_hub(cached, pictures: list[Image.Image]) -> None:
+def test_weights_in_the_hub_cache_need_no_hub(cached, calls_to_hub: list[object], pictures: list[Image.Image]) -> None:
     torch.manual_seed(6)
     model = timm.create_model("test_vit.r160_in1k", pretrained=False)
     cached("timm/test_vit.r160_in1k", {"model.safetensors": save(model.state_dict())})
     scheme_of(EncoderSpec(TINY)).check(EncoderSpec(TINY), "image")
-    start = time.perf_counter()
     encoder = load(TINY)
-    assert time.perf_counter() - start < 5
+    assert calls_to_hub == []
     cast("Any", model).reset_classifier(0)
     np.testing.assert_allclose(encoder.encode(pictures), by_hand(model, pictures), atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_no_hub_fails_fast_in_one_line(offline: bool, no_hub: Path, fails, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_hub_fails_in_one_line_after_one_question(
+    offline: bool, no_hub: Path, calls_to_hub: list[object], fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    start = time.perf_counter()
     message = fails(TINY, "image")
-    assert time.perf_counter() - start < 5
+    # The libraries themselves would ask again and again, for a minute.
+    assert calls_to_hub == ([] if offline else [("127.0.0.1", 9)])
     assert "timm/test_vit.r160_in1k is not in" in message and str(no_hub) in message
     assert ("HF_HUB_OFFLINE is set" if offline else "127.0.0.1:9 does not answer") in message
     assert "pretrained: false" in message and "HF_HOME" in message

@@ -5,25 +5,19 @@ import pytest
 import torch
 
 from harness.data.synthetic import SyntheticConfig, SyntheticDataset
-from harness.flops import counted
-from harness.method import Budget, Sizes
-from harness.plan import Plan, estimates
+from harness.method import Budget
+from harness.run.records import CellRecord
+from harness.run.store import RunStore
+from harness.sweep.estimates import estimates
 from hyma.add_encoder import AddEncoder, NewCondition
-from hyma.hypernetwork import Architecture, Hypernetwork
 from reports.added import Added, added_entries
 from reports.analysis import analyse
 from reports.tables import added_table
+from tests.conftest import Project
+from tests.hyma.networks import counted_generation, network_of
+from tests.problems import numbered_sizes
 
-SIZES = Sizes(
-    pairs=(("i0", "t0"), ("i1", "t0"), ("i2", "t0")),
-    image_dims={"i0": 10, "i1": 30, "i2": 20},
-    text_dims={"t0": 7},
-    train_images=256,
-    hidden_layers=0,
-    width=24,
-    direction="text_to_image",
-    score_flops=lambda pair: 0.0,
-)
+SIZES = numbered_sizes([10, 30, 20], [7])
 
 WORLD = """
     name: add
@@ -42,36 +36,42 @@ WORLD = """
 """
 
 
-def added_rows(project, families: str) -> tuple[dict[str, Added], Plan]:
+def added_rows(project: Project, families: str) -> tuple[dict[str, Added], RunStore]:
     """What the report says of each method on the pairs of the added encoder."""
     project.write("add.yaml", WORLD.replace("FAMILIES", families))
-    plan = project.run("add.yaml")
-    entries = added_entries(analyse(plan.store))
+    _, store = project.run("add.yaml")
+    entries = added_entries(analyse(store))
     assert {entry.encoder for entry in entries} == {"image03"}
-    return {entry.label: entry for entry in entries}, plan
+    return {entry.label: entry for entry in entries}, store
+
+
+def record_of(store: RunStore, label: str) -> CellRecord:
+    """The record of the only cell of a method."""
+    (record,) = (record for record in store.records(store.manifest()).values() if record.label == label)
+    return record
 
 
 def test_a_relative_of_known_encoders_is_added_for_less_than_training_it(temp_project) -> None:
     """Variants of two families: eight updates of a condition beat a connector of equal cost by far."""
-    rows, plan = added_rows(temp_project, "2")
+    rows, store = added_rows(temp_project, "2")
     score = {label: row.scores[0] for label, row in rows.items()}
     assert score["add"] > 0.5 * score["ape"]
     assert score["add"] > 1.5 * score["ape_equal"]
     assert rows["add"].flops < 0.5 * rows["ape"].flops
     # The cost of adding is the condition's alone, within a score of what an ape of the same budget spends.
     assert rows["add"].flops == pytest.approx(rows["ape_equal"].flops, rel=0.2)
-    table = added_table(analyse(plan.store))
+    table = added_table(analyse(store))
     assert table is not None
     assert [row[1] for row in table.rows] == ["ape", "ape_equal", "add (adds it)", "add_seen (adds it)"]
 
 
 def test_a_stranger_cannot_be_added_though_its_condition_can_be_fitted(temp_project) -> None:
     """Unrelated coordinates: near chance (5 of 200) unseen; the same fit finds a seen encoder's connector again."""
-    rows, plan = added_rows(temp_project, "null")
+    rows, store = added_rows(temp_project, "null")
     score = {label: row.scores[0] for label, row in rows.items()}
     assert score["add"] < 0.25 * score["ape"]
     assert score["add_seen"] > 0.75 * score["ape"]
-    seen = next(plan.store.record(cell.key) for cell in plan.cells if cell.label == "add_seen")
+    seen = record_of(store, "add_seen")
     before, after = seen.curve
     (new,) = [number for number, (image, _) in enumerate(seen.pairs) if image == "image03"]
     # The condition was forgotten before it was fitted: its start is worse than what the fit found.
@@ -93,19 +93,15 @@ def test_the_plan_is_what_the_cell_spends(temp_project, conditioning: str, seen:
         storage: runs
     """
     temp_project.write("cost.yaml", text)
-    plan = temp_project.run("cost.yaml")
-    spent, expected = plan.store.record(plan.cells[0].key).ledger.flops, estimates(plan)["add"].flops
+    plan, store = temp_project.run("cost.yaml")
+    spent, expected = record_of(store, "add").ledger.flops, estimates(plan)["add"].flops
     assert expected is not None
     for phase in ("connector", "logits", "hypernet", "optimizer", "eval"):
         assert spent[phase] == pytest.approx(expected[phase], rel=1e-6), phase
 
 
-def network_of() -> Hypernetwork:
-    return Hypernetwork(SIZES, Architecture(conditioning="factored", condition_dim=8, hidden=(16, 6)), seed=0)
-
-
 def test_a_forgotten_condition_starts_at_the_mean_of_the_others() -> None:
-    network = network_of()
+    network = network_of(SIZES, conditioning="factored")
     new = ("i1", "t0")
     table = network.condition.image_table
     assert isinstance(table, torch.Tensor)
@@ -116,16 +112,11 @@ def test_a_forgotten_condition_starts_at_the_mean_of_the_others() -> None:
 
 
 def test_only_the_condition_is_trained_and_its_flops_are_counted() -> None:
-    network = network_of()
+    network = network_of(SIZES, conditioning="factored")
     network.requires_grad_(False)
     new = SIZES.pairs[1:2]
     condition = NewCondition(network, SIZES, "i1", {})
-
-    def step() -> None:
-        made = condition(new)
-        torch.stack([t.sum() for layers in made.values() for layer in layers for t in layer]).sum().backward()
-
-    assert counted(step) == network.decoder.condition_step_flops(1)
+    assert counted_generation(lambda: condition(new).values()) == network.decoder.condition_step_flops(1)
     assert [p.numel() for p in condition.parameters() if p.requires_grad] == [8]
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 
-from harness.plan import estimates
-from hyma.encoder_layers import EncoderLayers, in_turn, merged
+from harness.method import Dims
+from harness.sweep.estimates import estimates
+from hyma.encoder_layers import EncoderLayers, TwoFactors, merged
 
 GRID = """
     name: grid
@@ -30,19 +31,20 @@ GRID = """
 
 
 def test_merged_layers_map_as_both_in_turn() -> None:
-    torch.manual_seed(0)
-    into, out_of = torch.nn.Linear(7, 5), torch.nn.Linear(5, 9)
-    layers = [(into.weight, into.bias), (out_of.weight, out_of.bias)]
-    x = torch.randn(11, 7)
-    weight, bias = merged(*layers)
-    torch.testing.assert_close(x @ weight.T + bias, out_of(into(x)))
-    torch.testing.assert_close(in_turn(layers, x), out_of(into(x)))
+    kind, generator = TwoFactors(5), torch.Generator().manual_seed(0)
+    factors = kind.init(Dims(7, 9), generator)
+    x = torch.randn(11, 7, generator=generator)
+    inside = x @ factors["into.weight"].T + factors["into.bias"]
+    in_turn = inside @ factors["out_of.weight"].T + factors["out_of.bias"]
+    one = merged(factors)
+    torch.testing.assert_close(x @ one["layers.0.weight"].T + one["layers.0.bias"], in_turn)
+    torch.testing.assert_close(kind.apply(factors, x), in_turn)
 
 
 @pytest.mark.parametrize("dims", [(300, 200), (40, 500)])
 def test_linear_connectors_start_with_the_variance_of_a_fresh_linear(sizes_of, dims: tuple[int, int]) -> None:
     owned = EncoderLayers(space_dim=64).owned(sizes_of([dims[0]], [dims[1]]), seed=0)
-    weight, _ = merged(owned["t0"][0], owned["i0"][0])
+    weight = merged(owned["t0"] | owned["i0"])["layers.0.weight"]
     assert weight.shape == dims
     assert weight.var().item() == pytest.approx(torch.nn.Linear(dims[1], 2000).weight.var().item(), rel=0.15)
 
@@ -50,9 +52,9 @@ def test_linear_connectors_start_with_the_variance_of_a_fresh_linear(sizes_of, d
 @pytest.mark.parametrize("depth", [1, 2])
 def test_an_mlps_layers_are_owned_by_its_encoders(world, depth: int) -> None:
     world.write("grid.yaml", GRID)
-    plan = world.run("grid.yaml", f"connector.hidden_layers={depth}", "seeds=[0]")
+    plan, store = world.run("grid.yaml", f"connector.hidden_layers={depth}", "seeds=[0]")
     cell = next(cell for cell in plan.cells if cell.label == "encoder_layers")
-    stored = load_file(plan.store.connectors_path(cell.key))
+    stored = load(store.connectors(cell.key))
 
     def same(layer: int, one: tuple[str, str], other: tuple[str, str]) -> bool:
         names = (f"{cell.pairs.index(pair)}.layers.{layer}.weight" for pair in (one, other))
@@ -70,8 +72,8 @@ def test_an_mlps_layers_are_owned_by_its_encoders(world, depth: int) -> None:
 def test_the_plan_equals_the_ledger(world, depth: int) -> None:
     """The ledger's training FLOPs are torch's own count where they exceed the closed form, so both must agree."""
     world.write("grid.yaml", GRID)
-    plan = world.run("grid.yaml", f"connector.hidden_layers={depth}")
-    (record,) = (plan.store.record(cell.key) for cell in plan.cells if cell.label == "encoder_layers")
+    plan, store = world.run("grid.yaml", f"connector.hidden_layers={depth}")
+    (record,) = (store.record(cell.key) for cell in plan.cells if cell.label == "encoder_layers")
     planned = estimates(plan)["encoder_layers"]
     booked = {phase: flops for phase, flops in record.ledger.flops.items() if phase != "runner_eval"}
     assert planned.flops == pytest.approx(booked | {"total": sum(booked.values())})
@@ -84,7 +86,7 @@ def test_few_updates_teach_more_than_the_grids(world) -> None:
     larger = ("data.rows=1500", "data.image_dims=[48]", "data.text_dims=[48]")
     grid = ("data.image_encoders=8", "data.text_encoders=8")
     longer = ("methods.ape.updates_per_pair=12", "methods.encoder_layers.updates_per_pair=12")
-    plan = world.run("grid.yaml", *larger, *grid, *longer, "methods.encoder_layers.space_dim=48")
-    records = [plan.store.record(cell.key) for cell in plan.cells]
+    plan, store = world.run("grid.yaml", *larger, *grid, *longer, "methods.encoder_layers.space_dim=48")
+    records = [store.record(cell.key) for cell in plan.cells]
     means = {record.label: sum(record.curve[-1].scores) / len(record.pairs) for record in records}
     assert means["encoder_layers"] > 1.5 * means["ape"]

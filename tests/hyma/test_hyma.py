@@ -9,15 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.flops import counted
-from harness.method import Budget, Sizes
+from harness.method import Budget
 from hyma.exposure import balanced
-from hyma.hypernetwork import Architecture, Hypernetwork
 from hyma.method import Hyma
-
-
-def network_of(sizes: Sizes, seed: int = 0) -> Hypernetwork:
-    return Hypernetwork(sizes, Architecture(condition_dim=8, layer_dim=4, hidden=(16, 6)), seed=seed)
+from tests.hyma.networks import counted_generation, network_of
 
 
 @settings(max_examples=50, deadline=None)
@@ -35,16 +30,18 @@ def test_exposure_is_equal_at_every_moment(sizes_of, n: int, per_step: int, step
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_connectors_have_the_pairs_shapes(sizes_of, depth: int) -> None:
     sizes = sizes_of([10, 30], [7, 20], depth)
-    for pair, layers in network_of(sizes)(sizes.pairs).items():
-        made = [(weight.shape[1], weight.shape[0]) for weight, _ in layers]
-        assert tuple(made) == sizes.shape(pair).layers
+    for pair, connector in network_of(sizes)(sizes.pairs).items():
+        made = {name: tuple(tensor.shape) for name, tensor in connector.tensors.items()}
+        wanted = sizes.connector.shapes(sizes.dims(pair))
+        assert made == {name: shape.size for name, shape in wanted.items()}
 
 
 @pytest.mark.parametrize("dim", [20, 200])
 def test_predicted_weights_start_with_the_variance_of_a_fresh_linear(sizes_of, dim: int) -> None:
     sizes = sizes_of([64], [20, 200])
-    pair = next(pair for pair in sizes.pairs if sizes.shape(pair).in_dim == dim)
-    variances = [network_of(sizes, seed)([pair])[pair][0][0].var().item() for seed in range(20)]
+    pair = next(pair for pair in sizes.pairs if sizes.dims(pair).in_dim == dim)
+    made = [network_of(sizes, seed)([pair])[pair] for seed in range(20)]
+    variances = [connector.tensors["layers.0.weight"].var().item() for connector in made]
     assert sum(variances) / 20 == pytest.approx(torch.nn.Linear(dim, 2000).weight.var().item(), rel=0.1)
 
 
@@ -52,13 +49,7 @@ def test_predicted_weights_start_with_the_variance_of_a_fresh_linear(sizes_of, d
 def test_generation_flops_equal_flop_counter(sizes_of, depth: int) -> None:
     sizes = sizes_of([10, 30], [7, 20], depth)
     network = network_of(sizes)
-    pairs = sizes.pairs[:3]
-
-    def step() -> None:
-        made = network(pairs)
-        torch.stack([t.sum() for layers in made.values() for layer in layers for t in layer]).sum().backward()
-
-    assert counted(step) == network.step_flops(3)
+    assert counted_generation(lambda: network(sizes.pairs[:3]).values()) == network.step_flops(3)
 
 
 def test_more_pairs_a_step_than_pairs_is_refused(sizes_of) -> None:

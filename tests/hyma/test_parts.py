@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
-from harness.flops import counted
 from harness.method import Sizes
 from hyma.conditioning import CONDITIONINGS
 from hyma.decoders import DECODERS
 from hyma.exposure import published
 from hyma.hypernetwork import Architecture, Hypernetwork
+from tests.hyma.networks import counted_generation, network_of
 
 CONDITIONING_NAMES, DECODER_NAMES = CONDITIONINGS.names(), DECODERS.names()
 
@@ -24,20 +24,19 @@ def means_of(sizes: Sizes) -> dict[str, torch.Tensor]:
 
 
 def first_weight(sizes: Sizes, architecture: Architecture, pair: tuple[str, str], seed: int) -> torch.Tensor:
-    return Hypernetwork(sizes, architecture, seed=seed)([pair], means_of(sizes))[pair][0][0]
+    return Hypernetwork(sizes, architecture, seed=seed)([pair], means_of(sizes))[pair].tensors["layers.0.weight"]
 
 
 @pytest.mark.parametrize("scaling", ["fan_in", "published"])
 @pytest.mark.parametrize("decoder", DECODER_NAMES)
-@pytest.mark.parametrize("image", ["i0", "i1"])
-def test_every_decoder_starts_with_the_variance_of_a_fresh_linear(
-    sizes_of, decoder: str, scaling: str, image: str
-) -> None:
+def test_every_decoder_starts_with_the_variance_of_a_fresh_linear(sizes_of, decoder: str, scaling: str) -> None:
     """For the smallest and the largest slice; 1 / (3 in) is the variance of U(-1/sqrt(in), 1/sqrt(in))."""
     sizes = sizes_of([24, 64], [40])
     built = Architecture(decoder=decoder, scaling=scaling, layer_dim=0, hidden=(32, 64))  # type: ignore[arg-type]
-    variances = [first_weight(sizes, built, (image, "t0"), seed).var().item() for seed in range(60)]
-    assert sum(variances) / 60 == pytest.approx(1 / (3 * 40), rel=0.25)
+    made = [Hypernetwork(sizes, built, seed=seed)(sizes.pairs) for seed in range(60)]
+    for pair in sizes.pairs:
+        variances = [connectors[pair].tensors["layers.0.weight"].var().item() for connectors in made]
+        assert sum(variances) / 60 == pytest.approx(1 / (3 * 40), rel=0.25)
 
 
 def test_the_published_start_is_smaller_than_a_fresh_linear(sizes_of) -> None:
@@ -53,29 +52,19 @@ def test_generation_flops_of_every_variant_equal_flop_counter(
     sizes_of, conditioning: str, decoder: str, depth: int
 ) -> None:
     sizes = sizes_of([10, 30], [7, 20], depth)
-    built = Architecture(conditioning=conditioning, decoder=decoder, condition_dim=8, layer_dim=4, hidden=(16, 6))
-    network, means, pairs = Hypernetwork(sizes, built, seed=0), means_of(sizes), sizes.pairs[:3]
-
-    def step() -> None:
-        made = network(pairs, means)
-        torch.stack([t.sum() for layers in made.values() for layer in layers for t in layer]).sum().backward()
-
-    assert counted(step) == network.step_flops(3)
+    network = network_of(sizes, conditioning=conditioning, decoder=decoder)
+    means, pairs = means_of(sizes), sizes.pairs[:3]
+    assert counted_generation(lambda: network(pairs, means).values()) == network.step_flops(3)
 
 
 @pytest.mark.parametrize("decoder", DECODER_NAMES)
 def test_flops_of_fitting_a_condition_alone_equal_flop_counter(sizes_of, decoder: str) -> None:
     sizes = sizes_of([10, 30], [7, 20])
-    built = Architecture(decoder=decoder, condition_dim=8, layer_dim=4, hidden=(16, 6))
-    network = Hypernetwork(sizes, built, seed=0).requires_grad_(False)
+    network = network_of(sizes, decoder=decoder).requires_grad_(False)
     conditions = torch.zeros(2, 8, requires_grad=True)
-    shapes = [sizes.shape(pair).layers for pair in sizes.pairs[:2]]
-
-    def step() -> None:
-        made = network.generate(conditions, shapes)
-        torch.stack([t.sum() for layers in made for layer in layers for t in layer]).sum().backward()
-
-    assert counted(step) == pytest.approx(network.decoder.condition_step_flops(2))
+    shapes = [sizes.connector.shapes(sizes.dims(pair)) for pair in sizes.pairs[:2]]
+    spent = counted_generation(lambda: network.generate(conditions, shapes))
+    assert spent == pytest.approx(network.decoder.condition_step_flops(2))
 
 
 def test_a_published_slice_is_the_first_rows_over_the_root_of_their_number(sizes_of) -> None:
@@ -85,9 +74,10 @@ def test_a_published_slice_is_the_first_rows_over_the_root_of_their_number(sizes
     network = Hypernetwork(sizes, built, seed=0)
     same = means_of(sizes) | {"i0": torch.zeros(24), "i1": torch.zeros(64)}  # one condition for both
     made = network(sizes.pairs, same)
-    (small, small_bias), (large, large_bias) = made["i0", "t0"][0], made["i1", "t0"][0]
-    torch.testing.assert_close(small * (24 * 40) ** 0.5, large[:24] * (64 * 40) ** 0.5)
-    torch.testing.assert_close(small_bias * 24**0.5, large_bias[:24] * 64**0.5)
+    small, large = (made[image, "t0"].tensors for image in ("i0", "i1"))
+    weight, bias = "layers.0.weight", "layers.0.bias"
+    torch.testing.assert_close(small[weight] * (24 * 40) ** 0.5, large[weight][:24] * (64 * 40) ** 0.5)
+    torch.testing.assert_close(small[bias] * 24**0.5, large[bias][:24] * 64**0.5)
 
 
 def test_feather_map_predicts_weights_of_its_rank(sizes_of) -> None:
@@ -117,8 +107,8 @@ def test_features_see_only_means_and_pad_with_zeros(sizes_of) -> None:
 def test_features_tell_text_encoders_apart(sizes_of) -> None:
     sizes = sizes_of([10], [8, 8])
     network = Hypernetwork(sizes, Architecture(conditioning="features"), seed=0)
-    first, second = network(sizes.pairs, means_of(sizes)).values()
-    assert not torch.allclose(first[0][0], second[0][0])
+    first, second = (made.tensors["layers.0.weight"] for made in network(sizes.pairs, means_of(sizes)).values())
+    assert not torch.allclose(first, second)
 
 
 def test_published_sampling_is_cyclic_and_of_one_dimension(sizes_of) -> None:

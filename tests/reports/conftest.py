@@ -8,22 +8,24 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from harness.metrics import from_ranks, higher_is_better
-from harness.store import (
+from harness.contract.metric import measured, values
+from harness.run.records import (
     CellRecord,
     CheckpointRecord,
-    EncoderRecord,
     LedgerRecord,
     Manifest,
     PairMetrics,
-    PlannedCell,
     PlannedMethod,
-    RunStore,
     SelectionRecord,
     TaskRecord,
 )
-from reports.build import ReportPaths, build_report
+from harness.run.store import RunStore
+from harness.sweep.planned import EncoderRecord, PlannedCell
+from harness.tasks.recall import per_query
+from harness.tasks.retrieval import Retrieval
+from reports.build import Report, build_report
 
+METRICS = Retrieval.metrics
 Statuses = dict[tuple[int, int | None], Literal["done", "failed", "diverged", "timeout", "missing"]]
 
 
@@ -39,6 +41,7 @@ class Spec:
     updates: float = 100.0  # per pair
     flops: float = 1e9  # per cell
     eval_share: float = 0.0
+    wasted: float = 0.0  # what lost attempts spent, as a share of flops and wall_s, on top of both
     wall_s: float = 10.0  # per cell
     cpus: float = 1.0
     checkpoints: dict[float, np.ndarray] = field(default_factory=dict)  # share of the updates -> [seeds, pairs]
@@ -81,7 +84,7 @@ def make_run(
         [f"synthetic:text{n}" for n in range(texts)],
     )
     pairs = pairs or [(i, t) for i in image_ids for t in text_ids]
-    store = RunStore(folder)
+    store = RunStore(str(folder))
     n_seeds = len(next(iter(methods.values())).val)
     cells: list[PlannedCell] = []
     rng = np.random.default_rng(7)
@@ -105,10 +108,11 @@ def make_run(
                     test: dict[str, dict[str, float]] = {}
                     if spec.test is not None:
                         drawn = ranks_for(float(spec.test[row, n]), queries, metric, rng, ease)
-                        test = {task: from_ranks("retrieval", {"text_to_image": drawn, "image_to_text": drawn})}
-                        for query in ("text_to_image", "image_to_text"):
-                            arrays_out[f"{place}/{task}/{query}"] = drawn
-                            arrays_out[f"{task}/{query}/unit"] = unit
+                        ranks = {"text_to_image": drawn, "image_to_text": drawn}
+                        asked = {name: per_query(name, ranks) for name in measured(METRICS)}
+                        test = {task: values(METRICS, asked)}
+                        arrays_out |= {f"{place}/{task}/{name}": row for name, row in asked.items()}
+                        arrays_out |= {f"{task}/{query}/unit": unit for query in ranks}
                     metrics.append(
                         PairMetrics(image=pairs[n][0], text=pairs[n][1], score=float(spec.val[row, n]), test=test)
                     )
@@ -142,6 +146,7 @@ def make_run(
                             "connector": spec.flops * (0.75 - spec.eval_share),
                             "logits": spec.flops * 0.25,
                             "eval": spec.flops * spec.eval_share,
+                            "wasted": spec.flops * spec.wasted,
                             "runner_eval": 5.0,
                         },
                         seconds={
@@ -149,6 +154,7 @@ def make_run(
                             "train": spec.wall_s * 0.7,
                             "eval": spec.wall_s * 0.1,
                             "runner_eval": spec.wall_s * 0.05,
+                            "wasted": spec.wall_s * spec.wasted,
                         },
                         updates=round(spec.updates * len(group)),
                         samples=round(spec.updates * len(group) * batch),
@@ -158,7 +164,7 @@ def make_run(
                     updates_per_pair=spec.updates,
                     samples_per_pair=spec.updates * batch,
                     trained_params=spec.params,
-                    wall_s=spec.wall_s,
+                    wall_s=spec.wall_s * (1 + spec.wasted),
                     device_s=spec.wall_s * 0.9,
                     cpus=spec.cpus,
                     diverged_step=12 if status == "diverged" else None,
@@ -177,9 +183,9 @@ def make_run(
         },
         reference=reference,
         seeds=list(range(n_seeds)),
-        tasks=[TaskRecord(label=task, kind="retrieval")],
-        selection=SelectionRecord(task=task, metric=metric, higher_is_better=higher_is_better(metric)),
-        connector=connector or {"hidden_layers": 0, "width": 1024},
+        tasks=[TaskRecord(label=task, kind="retrieval", metrics=dict(METRICS))],
+        selection=SelectionRecord(task=task, metric=metric, higher_is_better=METRICS[metric].higher_is_better),
+        connector=connector or {"kind": "linear", "direction": "text_to_image", "loss": "info_nce"},
         rows={"train": train, "validation": 100, "test": queries, "captions": 2 * queries, "skipped": 0},
         cells=cells,
     )
@@ -242,6 +248,6 @@ def finished(tmp_path: Path) -> RunStore:
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The report of such a run, made once."""
-    return build_report(_finished(tmp_path_factory.mktemp("reported")).path)
+    return build_report(_finished(tmp_path_factory.mktemp("reported")))

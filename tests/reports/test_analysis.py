@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from harness.errors import HarnessError
-from harness.store import RunStore
+from harness.run.store import RunStore
 from reports.analysis import analyse
 
 # Two seeds, four pairs (2 images x 2 texts): reference test scores with means .50 .40 .30 .20.
@@ -101,9 +101,20 @@ def test_costs_by_hand(maker: Any, tmp_path: Path) -> None:
 
 def test_seconds_by_part_add_up_without_overlap(maker: Any, tmp_path: Path) -> None:
     cost = analyse(run(maker, tmp_path)).methods["ape"].cost
-    parts = {"train": 0.7, "eval": 0.1, "rest of fit": 0.1, "runner_eval": 0.05, "outside": 0.05}
+    parts = {"train": 0.7, "eval": 0.1, "rest of fit": 0.1, "runner_eval": 0.05, "wasted": 0.0, "outside": 0.05}
     assert cost.seconds == pytest.approx({name: share * 24 for name, share in parts.items()})
     assert sum(cost.seconds.values()) == pytest.approx(cost.wall_s)
+
+
+def test_what_lost_attempts_spent_counts_as_wasted(maker: Any, tmp_path: Path) -> None:
+    analysis = analyse(run(maker, tmp_path, changes={"ape": {"wasted": 0.5}}))
+    row, cost = analysis.summary.methods["ape"], analysis.methods["ape"].cost
+    assert row.flops.wasted == pytest.approx(200)
+    assert row.flops.total == pytest.approx(600)  # it is part of the total: 400 and half as much again
+    assert analysis.summary.methods["hyma"].cost_ratio.flops == pytest.approx(600 / 80)
+    assert cost.seconds["wasted"] == pytest.approx(12)
+    assert cost.seconds["rest of fit"] == pytest.approx(2.4)  # as without waste
+    assert sum(cost.seconds.values()) == pytest.approx(cost.wall_s) == pytest.approx(36)
 
 
 def test_lower_is_better(maker: Any, tmp_path: Path) -> None:
@@ -217,4 +228,4 @@ def test_without_stored_ranks_there_are_values_but_no_intervals(maker: Any, tmp_
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no run here"):
-        analyse(RunStore(tmp_path / "nowhere"))
+        analyse(RunStore(str(tmp_path / "nowhere")))

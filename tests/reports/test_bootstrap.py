@@ -1,62 +1,73 @@
 """The bootstrap: the fast path against the metric itself, and coverage in simulated cases."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import ndtr
 
-from harness.metrics import METRICS
+from harness.contract.metric import Metric, measured, values
+from harness.tasks.retrieval import Retrieval
+from harness.tasks.zero_shot import ZeroShot
 from reports import ranking
 from reports.bootstrap import (
-    RECALLS,
-    PairRanks,
+    PairQueries,
     bca_interval,
     draw_weights,
-    pair_ranks,
+    is_slow,
+    pair_queries,
     percentile_interval,
     resampled_scores,
 )
-from reports.compare import Truth, compare, near_ties
+from reports.compare import ReferenceScores, compare, near_ties
+
+TASKS: dict[str, Mapping[str, Metric]] = {
+    "retrieval": Retrieval.metrics,
+    "zero_shot": ZeroShot.metrics,
+    "language": {"perplexity": Metric(query="image_to_text", link="exp", higher_is_better=False)},
+}
 
 
-def make_ranks(kind: str, images: int, rng: np.random.Generator) -> PairRanks:
+def make_queries(task: str, images: int, rng: np.random.Generator) -> PairQueries:
     """Two captions per image where texts ask, one query per image otherwise."""
+    metrics = TASKS[task]
     units = {
         "text_to_image": np.repeat(np.arange(images), 2),
         "image_to_text": np.arange(images),
         "zero_shot": np.arange(images),
     }
-    queries = ["zero_shot"] if kind == "zero_shot" else ["text_to_image", "image_to_text"]
-    return PairRanks(
-        {q: rng.integers(1, 15, size=len(units[q])).astype(np.int32) for q in queries},
-        {q: units[q].astype(np.int32) for q in queries},
+    asked = measured(metrics)
+    return PairQueries(
+        {name: rng.integers(1, 15, size=len(units[metrics[name].query])) / 7 for name in asked},
+        {metrics[name].query: units[metrics[name].query].astype(np.int32) for name in asked},
     )
 
 
-@pytest.mark.parametrize(("kind", "metric"), [(kind, name) for kind, table in METRICS.items() for name in table])
-def test_resampled_scores_are_the_metric_of_the_resampled_queries(kind: str, metric: str) -> None:
-    rng = np.random.default_rng(0)
-    columns = [make_ranks(kind, 30, rng), None, make_ranks(kind, 30, rng)]
+@pytest.mark.parametrize(("task", "metric"), [(task, name) for task, metrics in TASKS.items() for name in metrics])
+def test_resampled_scores_are_the_metric_of_the_resampled_queries(task: str, metric: str) -> None:
+    rng, metrics = np.random.default_rng(0), TASKS[task]
+    columns = [make_queries(task, 30, rng), None, make_queries(task, 30, rng)]
     weights = draw_weights(30, resamples=5, seed=1)
-    found = resampled_scores(columns, kind, metric, weights.bootstrap)
+    found = resampled_scores(columns, metrics, metric, weights.bootstrap)
     for row, weight in enumerate(weights.bootstrap.astype(int)):
         for place in (0, 2):
             column = columns[place]
             assert column is not None
             drawn = {
-                q: np.concatenate(
-                    [np.repeat(r, weight[u]) for r, u in zip(column.ranks[q], column.unit[q], strict=True)]
+                name: np.concatenate(
+                    [np.repeat(q, weight[u]) for q, u in zip(asked, column.unit[metrics[name].query], strict=True)]
                 )
-                for q in column.ranks
+                for name, asked in column.values.items()
             }
-            assert found[row, place] == pytest.approx(METRICS[kind][metric](drawn))
+            assert found[row, place] == pytest.approx(values(metrics, drawn)[metric])
     assert np.isnan(found[:, 1]).all()
-    ones = resampled_scores(columns, kind, metric, np.ones((1, 30)))
-    assert ones[0, 0] == pytest.approx(METRICS[kind][metric](columns[0].ranks))  # type: ignore[union-attr]
+    ones = resampled_scores(columns, metrics, metric, np.ones((1, 30)))
+    assert ones[0, 0] == pytest.approx(values(metrics, columns[0].values)[metric])  # type: ignore[union-attr]
 
 
-def test_every_recall_has_a_fast_path() -> None:
-    slow = {(kind, name) for kind, table in METRICS.items() for name in table} - set(RECALLS)
+def test_only_the_median_has_no_fast_path() -> None:
+    slow = {(task, name) for task, metrics in TASKS.items() for name in metrics if is_slow(metrics, name)}
     assert slow == {("retrieval", "median_rank")}
 
 
@@ -72,16 +83,17 @@ def test_weights_draw_as_many_images_and_leave_each_group_out_once() -> None:
     ]
 
 
-def test_pair_ranks_reads_the_stores_names() -> None:
+def test_pair_queries_reads_the_stores_names() -> None:
     arrays = {
-        "0/flickr/text_to_image": np.array([1, 2]),
-        "10/flickr/text_to_image": np.array([3, 4]),
+        "0/flickr/text_to_image_r1": np.array([1, 0]),
+        "10/flickr/text_to_image_r1": np.array([0, 1]),
         "flickr/text_to_image/unit": np.array([0, 0]),
     }
-    found = pair_ranks(arrays, 10, "flickr")
+    found = pair_queries(arrays, 10, "flickr", Retrieval.metrics)
     assert found is not None
-    assert found.ranks["text_to_image"].tolist() == [3, 4]
-    assert pair_ranks(arrays, 1, "flickr") is None
+    assert found.values["text_to_image_r1"].tolist() == [0, 1]
+    assert found.unit["text_to_image"].tolist() == [0, 0]
+    assert pair_queries(arrays, 1, "flickr", Retrieval.metrics) is None
 
 
 def test_bca_equals_scipy() -> None:
@@ -101,7 +113,7 @@ def test_intervals_without_numbers() -> None:
     assert bca_interval(1.0, np.ones(9), np.ones(9)) == (1.0, 1.0)
 
 
-def simulate(seed: int, pairs: int = 12, images: int = 300) -> tuple[Truth, np.ndarray, np.ndarray]:
+def simulate(seed: int, pairs: int = 12, images: int = 300) -> tuple[ReferenceScores, np.ndarray, np.ndarray]:
     """Truth from a sample of images, the method's scores, and the pairs' true recall over all images."""
     rng = np.random.default_rng(seed)
     quality = -0.2 + 0.25 * rng.standard_normal(pairs)
@@ -109,15 +121,14 @@ def simulate(seed: int, pairs: int = 12, images: int = 300) -> tuple[Truth, np.n
     hit = quality + 0.8 * rng.standard_normal((images, 1)) + 0.6 * rng.standard_normal((images, pairs)) > 0
     unit = np.arange(images, dtype=np.int32)
     columns = [
-        PairRanks({"text_to_image": np.where(hit[:, p], 1, 9).astype(np.int32)}, {"text_to_image": unit})
-        for p in range(pairs)
+        PairQueries({"text_to_image_r5": hit[:, p].astype(np.uint8)}, {"text_to_image": unit}) for p in range(pairs)
     ]
     weights = draw_weights(images, seed=seed, resamples=300)
     draws, left = (
-        resampled_scores(columns, "retrieval", "text_to_image_r5", w)[:, None]
+        resampled_scores(columns, Retrieval.metrics, "text_to_image_r5", w)[:, None]
         for w in (weights.bootstrap, weights.jackknife)
     )
-    truth = Truth(hit.mean(axis=0)[None], np.ones((1, pairs), dtype=bool), True, draws, left)
+    truth = ReferenceScores(hit.mean(axis=0)[None], np.ones((1, pairs), dtype=bool), True, draws, left)
     return truth, scores, ndtr(quality)
 
 
@@ -145,12 +156,12 @@ def test_near_ties_hold_the_pairs_that_are_close_and_no_others() -> None:
     truth, _, _ = simulate(4, pairs=6, images=400)
     best = int(np.nanargmax(truth.mean))
     twin = (best + 1) % 6
-    for values in (truth.scores, truth.draws):
-        assert values is not None
-        values[..., twin] = values[..., best]
-        values[..., (best + 2) % 6] = values[..., best] - 0.2
+    for array in (truth.scores, truth.draws):
+        assert array is not None
+        array[..., twin] = array[..., best]
+        array[..., (best + 2) % 6] = array[..., best] - 0.2
     tied = near_ties(truth)
     assert tied is not None
     assert {best, twin} <= set(tied)
     assert (best + 2) % 6 not in tied
-    assert near_ties(Truth(truth.scores, truth.ran, True)) is None
+    assert near_ties(ReferenceScores(truth.scores, truth.ran, True)) is None

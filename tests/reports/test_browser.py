@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.build import ReportPaths
+from reports.build import Report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
@@ -27,8 +27,8 @@ def browse(page: Path, profile: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize("width", [1300, 700])
-def test_the_page_is_drawn(report: ReportPaths, tmp_path: Path, width: int) -> None:
-    page = report.index
+def test_the_page_is_drawn(report: Report, tmp_path: Path, width: int) -> None:
+    page = Path(report.where) / "index.html"
     shot = tmp_path / "page.png"
     browse(page, tmp_path / "profile", f"--screenshot={shot}", f"--window-size={width},5000")
     pixels = np.asarray(Image.open(shot).convert("RGB"))
@@ -40,8 +40,8 @@ def test_the_page_is_drawn(report: ReportPaths, tmp_path: Path, width: int) -> N
     assert not drawn[:, :4].any()  # a margin is kept, nothing hangs out
 
 
-def test_images_load_and_the_page_does_not_need_script(report: ReportPaths, tmp_path: Path) -> None:
-    page = report.index
+def test_images_load_and_the_page_does_not_need_script(report: Report, tmp_path: Path) -> None:
+    page = Path(report.where) / "index.html"
     probe = tmp_path / "probe.html"
     script = (
         "<script>addEventListener('load', () => { const images = [...document.images];"

@@ -1,19 +1,20 @@
-"""The whole report: files, schema, self-containment, determinism, speed."""
+"""The whole report: files, schema, self-containment, determinism, what it reads."""
 
 import json
 import re
 import subprocess
 import sys
-import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from harness.store import RunStore
-from reports.build import ReportPaths, build_report
-from reports.names import flops, seconds, short_names, times
+from harness.run.blobs import FolderBlobs
+from harness.run.store import RunStore
+from reports.build import Report, build_report
+from reports.formatting import flops, seconds, short_names, times
 from reports.schema import Summary
 from reports.summary import SUMMARY_COLUMNS, read_summary, summary_rows
 
@@ -40,15 +41,27 @@ FLOPS = {
 }  # fmt: skip
 
 
-def test_every_file_and_every_key(report: ReportPaths) -> None:
-    paths = report
-    assert paths.folder.parts[-2:] == ("finished", "report")
-    assert {path.name for path in paths.plots} == {
-        f"{name}.{kind}" for name in ("heatmaps", "ranks", "curves", "costs", "frontier") for kind in ("png", "pdf")
+def read(report: Report, name: str) -> str:
+    return (Path(report.where) / name).read_text(encoding="utf-8")
+
+
+def table(report: Report, name: str) -> pd.DataFrame:
+    return pd.read_csv(Path(report.where) / "tables" / f"{name}.csv")
+
+
+def test_every_file_and_every_key(report: Report) -> None:
+    assert Path(report.where).parts[-2:] == ("finished", "report")
+    assert {name for name in report.files if name.startswith("plots/")} == {
+        f"plots/{name}.{kind}"
+        for name in ("heatmaps", "ranks", "curves", "costs", "frontier")
+        for kind in ("png", "pdf")
     }
-    for path in (paths.index, paths.markdown, paths.summary, *paths.tables, *paths.plots):
-        assert path.stat().st_size > 30
-    data = json.loads(paths.summary.read_text())
+    assert {"index.html", "report.md", "summary.json", "tables/summary.csv"} <= set(report.files)
+    on_disk = [path.relative_to(report.where).as_posix() for path in Path(report.where).rglob("*") if path.is_file()]
+    assert sorted(on_disk) == sorted(report.files)
+    for name in report.files:
+        assert (Path(report.where) / name).stat().st_size > 30
+    data = json.loads(read(report, "summary.json"))
     assert set(data) == TOP
     assert data["schema"] == 1
     assert data["seeds"] == [0, 1, 2]
@@ -63,21 +76,21 @@ def test_every_file_and_every_key(report: ReportPaths) -> None:
             assert set(entry["budget"]) == {"batch_size", "updates_per_pair", "samples_per_pair", "flops"}
             assert (entry["cost_ratio"]["flops"] is None) or entry["reference_budget"]["flops"]
     assert data["views"]["as_run"].keys() == {"hyma", "cka"}
-    assert read_summary(paths.summary) == paths.result
+    assert read_summary(Path(report.where) / "summary.json") == report.summary
 
 
 def test_not_a_number_is_null(maker: Any, tmp_path: Path) -> None:
     specs = maker.realistic(2, 2, 1)
     specs["hyma"].status = {(0, None): "diverged"}
-    paths = build_report(maker.run(tmp_path / "run", specs, images=2, texts=2).path)
-    text = paths.summary.read_text()
+    report = build_report(maker.run(tmp_path / "run", specs, images=2, texts=2))
+    text = read(report, "summary.json")
     assert "NaN" not in text
     assert "Infinity" not in text
     assert json.loads(text)["methods"]["hyma"]["spearman"] == {"value": None, "ci95": None, "per_seed": [None]}
 
 
-def test_the_page_stands_alone_and_says_what_it_must(report: ReportPaths) -> None:
-    page = report.index.read_text()
+def test_the_page_stands_alone_and_says_what_it_must(report: Report) -> None:
+    page = read(report, "index.html")
     assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?data:)""", page)
     assert "<script" not in page
     assert "url(" not in page
@@ -103,11 +116,12 @@ def test_ids_and_reasons_are_escaped(maker: Any, tmp_path: Path) -> None:
     names = (["x:<b>bold</b>", "x:plain"], ["t:a|b", "t:c"])
     specs = maker.realistic(2, 2, 2)
     specs["ape"].status = {(0, 1): "failed"}
-    paths = build_report(maker.run(tmp_path / "run", specs, names=names).path)
-    assert "<b>bold" not in paths.index.read_text()
-    assert "&lt;b&gt;bold" in paths.index.read_text()
-    assert "failed on purpose" in paths.markdown.read_text()
-    rows = [line for line in paths.markdown.read_text().splitlines() if line.startswith("| 1 |")]
+    report = build_report(maker.run(tmp_path / "run", specs, names=names))
+    page, markdown = read(report, "index.html"), read(report, "report.md")
+    assert "<b>bold" not in page
+    assert "&lt;b&gt;bold" in page
+    assert "failed on purpose" in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| 1 |")]
     assert all(
         line.replace("\\|", "").count("|")
         == len(rows[0].replace("\\|", "")) - len(rows[0].replace("\\|", "").replace("|", ""))
@@ -115,18 +129,19 @@ def test_ids_and_reasons_are_escaped(maker: Any, tmp_path: Path) -> None:
     )
 
 
-def test_two_reports_of_one_run_are_equal(report: ReportPaths, tmp_path: Path) -> None:
-    first, second = report, build_report(report.folder.parent, tmp_path / "again")
-    files = sorted(path for path in first.folder.rglob("*") if path.is_file())
-    assert len(files) == 19
-    for one in files:
-        assert one.read_bytes() == (second.folder / one.relative_to(first.folder)).read_bytes(), one.name
+def test_two_reports_of_one_run_are_equal(report: Report, tmp_path: Path) -> None:
+    first = Path(report.where)
+    again = build_report(RunStore(str(first.parent)), FolderBlobs(tmp_path / "again"))
+    assert again.where == str(tmp_path / "again")
+    assert again.files == report.files
+    assert len(report.files) == 19
+    for name in report.files:
+        assert (first / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
-def test_the_tables_hold_what_the_store_holds(report: ReportPaths) -> None:
-    finished = RunStore(report.folder.parent)
-    paths = {path.stem: path for path in report.tables}
-    pairs = pd.read_csv(paths["pairs"])
+def test_the_tables_hold_what_the_store_holds(report: Report) -> None:
+    finished = RunStore(str(Path(report.where).parent))
+    pairs = table(report, "pairs")
     assert len(pairs) == 12 * 3 * 3  # pairs x seeds x methods
     record = next(iter(finished.records(finished.manifest()).values()))
     row = pairs[(pairs["method"] == "ape") & (pairs["seed"] == 0)].iloc[0]
@@ -134,19 +149,19 @@ def test_the_tables_hold_what_the_store_holds(report: ReportPaths) -> None:
     assert row["test/retrieval/text_to_image_r5"] == pytest.approx(
         record.metrics[0].test["retrieval"]["text_to_image_r5"]
     )
-    cost = pd.read_csv(paths["cost"])
+    cost = table(report, "cost")
     assert cost.groupby("method")["flops_total"].sum()["ape"] == pytest.approx(36 * 2e10)
-    assert pd.read_csv(paths["missing"]).empty
+    assert table(report, "missing").empty
 
 
-def test_pdf_carries_the_runs_name_and_parameters(report: ReportPaths) -> None:
-    pdf = next(path for path in report.plots if path.name == "heatmaps.pdf").read_bytes()
+def test_pdf_carries_the_runs_name_and_parameters(report: Report) -> None:
+    pdf = (Path(report.where) / "plots" / "heatmaps.pdf").read_bytes()
     assert b"/Title (finished: heatmaps)" in pdf
     assert b"seeds" in pdf[pdf.index(b"/Keywords") :][:200]
 
 
-def test_rows_for_the_terminal(report: ReportPaths) -> None:
-    rows = summary_rows(report.result)
+def test_rows_for_the_terminal(report: Report) -> None:
+    rows = summary_rows(report.summary)
     assert [row.method for row in rows] == ["ape (reference)", "hyma", "cka"]
     assert len(SUMMARY_COLUMNS) == len(rows[0])
     assert rows[1].cells == "3/3"
@@ -156,12 +171,13 @@ def test_rows_for_the_terminal(report: ReportPaths) -> None:
 
 def test_a_report_never_imports_torch_or_ray(finished: RunStore) -> None:
     code = (
-        "import sys, pathlib\n"
+        "import sys\n"
+        "from harness.run.store import RunStore\n"
         "from reports.build import build_report\n"
-        "build_report(pathlib.Path(sys.argv[1]))\n"
+        "build_report(RunStore(sys.argv[1]))\n"
         "sys.exit(' '.join(m for m in ('torch', 'ray', 'timm') if m in sys.modules) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(finished.path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, finished.where], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -169,18 +185,32 @@ def test_an_empty_run_can_be_reported(maker: Any, tmp_path: Path) -> None:
     specs = maker.realistic(2, 2, 2)
     for spec in specs.values():
         spec.status = {(s, p): "missing" for s in range(2) for p in [*range(4), None]}
-    paths = build_report(maker.run(tmp_path / "run", specs, images=2, texts=2).path)
-    assert "no finished pair yet" in paths.index.read_text()
-    assert isinstance(paths.result, Summary)
-    assert len(pd.read_csv(next(p for p in paths.tables if p.stem == "missing"))) == 12
+    report = build_report(maker.run(tmp_path / "run", specs, images=2, texts=2))
+    assert "no finished pair yet" in read(report, "index.html")
+    assert isinstance(report.summary, Summary)
+    assert len(table(report, "missing")) == 12
 
 
-@pytest.mark.slow
-def test_hundreds_of_cells_take_seconds(maker: Any, tmp_path: Path) -> None:
+class CountingBlobs(FolderBlobs):
+    """A folder that counts how often each blob is read."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.read: Counter[str] = Counter()
+
+    def get(self, name: str) -> bytes:
+        self.read[name] += 1
+        return super().get(name)
+
+
+def test_every_file_of_hundreds_of_cells_is_read_once(maker: Any, tmp_path: Path) -> None:
+    """However many pairs, metrics and resamples use it, nothing is opened twice."""
     store = maker.run(tmp_path / "run", maker.realistic(12, 8, 3), images=12, texts=8)
-    start = time.perf_counter()
-    build_report(store.path)
-    assert time.perf_counter() - start < 30  # 4 s on an idle core
+    blobs = CountingBlobs(store.where)
+    build_report(RunStore(store.where, blobs))
+    cells = 12 * 8 * 3 + 3 + 3  # ape's, hyma's and cka's
+    assert {name: times for name, times in blobs.read.items() if times > 1} == {}
+    assert len([name for name in blobs.read if name.startswith("cells/") and name.endswith(".json")]) == cells
 
 
 def test_short_names_stay_distinct() -> None:

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.config import Constraints
-from harness.constraints import TESTS
+from harness.contract.record import Latency
 from harness.errors import HarnessError
-from harness.store import EncoderRecord, Latency, Manifest, RunStore
+from harness.run.records import Manifest
+from harness.run.store import RunStore
+from harness.sweep.config import Constraints
+from harness.sweep.constraints import TESTS
+from harness.sweep.planned import EncoderRecord
 from reports.analysis import analyse
 from reports.constraints import allowed_pairs, levels, pareto
 from reports.tables import level_table, pareto_table, rank_table

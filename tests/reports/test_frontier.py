@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.store import RunStore
+from harness.run.store import RunStore
 from reports.analysis import analyse
 from reports.build import build_report
-from reports.frontier import COSTS, QUALITIES, Entry, frontier_entries, staircase, undominated
+from reports.frontier import COSTS, QUALITIES, FrontierRow, frontier_entries, staircase, undominated
 
 GRID = [
-    Entry("cheap", 1.0, 9.0, 0.5, 0.2),
-    Entry("middle", 2.0, 4.0, 0.9, 0.1),
-    Entry("waste", 3.0, 5.0, 0.9, 0.1),  # as good as middle, dearer
-    Entry("dear", 8.0, 8.0, 0.95, 0.0),
+    FrontierRow("cheap", 1.0, 9.0, 0.5, 0.2),
+    FrontierRow("middle", 2.0, 4.0, 0.9, 0.1),
+    FrontierRow("waste", 3.0, 5.0, 0.9, 0.1),  # as good as middle, dearer
+    FrontierRow("dear", 8.0, 8.0, 0.95, 0.0),
 ]
 
 
@@ -31,14 +31,14 @@ def test_hand_worked_frontier() -> None:
 
 
 def test_twins_dominate_neither_other_and_unknown_quality_is_left_out() -> None:
-    twins = [Entry("a", 1, 1, 0.5, None), Entry("b", 1, 1, 0.5, None), Entry("c", 1, 1, None, 0.0)]
+    twins = [FrontierRow("a", 1, 1, 0.5, None), FrontierRow("b", 1, 1, 0.5, None), FrontierRow("c", 1, 1, None, 0.0)]
     assert undominated(twins, "flops", "spearman") == {"a", "b"}
     assert undominated(twins, "flops", "regret") == {"c"}
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=12))
 def test_along_the_staircase_more_cost_buys_more_quality(points: list[tuple[int, int]]) -> None:
-    entries = [Entry(str(n), cost, cost, quality / 5, None) for n, (cost, quality) in enumerate(points)]
+    entries = [FrontierRow(str(n), cost, cost, quality / 5, None) for n, (cost, quality) in enumerate(points)]
     stairs = staircase(entries, "flops", "spearman")
     assert stairs
     for one, other in itertools.pairwise(stairs):
@@ -63,9 +63,10 @@ def _ladder(maker: Any, folder: Path) -> RunStore:
 
 
 def test_report_of_a_ladder(maker: Any, tmp_path: Path) -> None:
-    paths = build_report(_ladder(maker, tmp_path).path)
-    assert {"frontier.png", "frontier.pdf"} <= {path.name for path in paths.plots}
-    frame = pd.read_csv(paths.folder / "tables" / "frontier.csv").set_index("method")
+    report = build_report(_ladder(maker, tmp_path))
+    folder = Path(report.where)
+    assert {"plots/frontier.png", "plots/frontier.pdf"} <= set(report.files)
+    frame = pd.read_csv(folder / "tables" / "frontier.csv").set_index("method")
     assert frame.loc["ape@4", "flops"] == pytest.approx(6 * 4e9)
     assert frame.loc["ape@4", "seconds"] == pytest.approx(6 * 8.0)
     assert (
@@ -76,16 +77,17 @@ def test_report_of_a_ladder(maker: Any, tmp_path: Path) -> None:
     best = frame[frame["spearman"] == frame["spearman"].max()].sort_values("flops")
     assert best["best_spearman_for_flops"].tolist() == [True] + [False] * (len(best) - 1)
     assert frame.loc["free", "best_spearman_for_flops"]  # the cheapest is never dominated
-    assert "The frontier" in paths.index.read_text(encoding="utf-8")
-    assert "plots/frontier.png" in paths.markdown.read_text(encoding="utf-8")
+    assert "The frontier" in (folder / "index.html").read_text(encoding="utf-8")
+    assert "plots/frontier.png" in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_two_methods_are_no_frontier(maker: Any, tmp_path: Path) -> None:
     methods = dict(list(maker.realistic(3, 2, 2).items())[:2])
-    paths = build_report(maker.run(tmp_path / "two", methods).path)
-    assert "frontier.png" not in {path.name for path in paths.plots}
-    assert not (paths.folder / "tables" / "frontier.csv").exists()
-    assert "The frontier" not in paths.index.read_text(encoding="utf-8")
+    report = build_report(maker.run(tmp_path / "two", methods))
+    folder = Path(report.where)
+    assert "plots/frontier.png" not in report.files
+    assert not (folder / "tables" / "frontier.csv").exists()
+    assert "The frontier" not in (folder / "index.html").read_text(encoding="utf-8")
 
 
 def test_an_unfinished_method_has_no_place(maker: Any, tmp_path: Path) -> None:

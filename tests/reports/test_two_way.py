@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reports.compare import Truth
+from reports.compare import ReferenceScores
 from reports.two_way import two_way
 
 IMAGES, TEXTS = 6, 5
@@ -11,8 +11,8 @@ image = np.repeat(np.arange(IMAGES), TEXTS)
 text = np.tile(np.arange(TEXTS), IMAGES)
 
 
-def truth_of(scores: np.ndarray) -> Truth:
-    return Truth(scores, np.isfinite(scores), True)
+def truth_of(scores: np.ndarray) -> ReferenceScores:
+    return ReferenceScores(scores, np.isfinite(scores), True)
 
 
 def test_one_seed_equals_the_sums_of_squares() -> None:

@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from harness.flops import counted
-from harness.method import Sizes, Split
+from harness.connectors.mlp import Mlp
+from harness.contract.connector import Connector, Dims
+from harness.contract.metric import measured, values
+from harness.data.base import Index
 from harness.tasks import base, retrieval
-from harness.tasks.base import Task
-from harness.tasks.retrieval import Retrieval
+from harness.tasks.base import Evaluation, Task, View
+from harness.tasks.retrieval import KS, Retrieval
 
 PAIR = ("i", "t")
-QUERIES = ("text_to_image", "image_to_text")
+METRICS = Retrieval.metrics
+ALL = measured(METRICS)
 
 
 def middle_place(own: float, others: np.ndarray) -> int:
@@ -32,18 +36,35 @@ def normalised(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-@pytest.fixture
-def problem(bank_of):
-    """40 images with one to four captions each, in a random order, some rows of other splits in between."""
+def hits_of(ranks: dict[str, list[int]]) -> dict[str, list[int]]:
+    """What every query gives, by the definition of each metric."""
+    found = {f"{query}_r{k}": [int(rank <= k) for rank in own] for query, own in ranks.items() for k in KS}
+    return found | {"median_rank": ranks["text_to_image"]}
 
-    def problem(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> Split:
+
+def as_lists(found) -> dict[str, list[int]]:
+    return {name: queries.tolist() for name, queries in found.items()}
+
+
+@pytest.fixture
+def problem(rows, view_of):
+    """Images with their captions in a random order, some rows of other splits in between."""
+
+    def problem(images: np.ndarray, texts: np.ndarray, owner: np.ndarray, direction: str) -> tuple[Evaluation, View]:
         rng = np.random.default_rng(5)
         image_rows = np.sort(rng.permutation(2 * len(images))[: len(images)])
         caption_rows = np.sort(rng.permutation(2 * len(texts))[: len(texts)])
+        others = np.setdiff1d(np.arange(2 * len(images)), image_rows)
         image_bank = rng.standard_normal((2 * len(images), images.shape[1]))
         text_bank = rng.standard_normal((2 * len(texts), texts.shape[1]))
         image_bank[image_rows], text_bank[caption_rows] = images, texts
-        return Split({"i": bank_of(image_bank)}, {"t": bank_of(text_bank)}, image_rows, caption_rows, owner)
+        caption_image = rng.choice(others, 2 * len(texts))
+        caption_image[caption_rows] = image_rows[owner]
+        dataset = rows("data", Index(len(image_bank), caption_image, {"train": others, "test": image_rows}))
+        task = Retrieval()
+        assert isinstance(task, Task)
+        view = view_of(direction, {("data", "image", "i"): image_bank, ("data", "text", "t"): text_bank})
+        return task.resolve("r", dataset, ["t"], own_data=False), view
 
     return problem
 
@@ -62,81 +83,95 @@ def drawn(ties: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[np
     return images, texts, owner, list(hidden)
 
 
-def as_tensors(layers: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return [(torch.tensor(w, dtype=torch.float32), torch.tensor(b, dtype=torch.float32)) for w, b in layers]
-
-
 @pytest.mark.parametrize("chunk", [2048, 7])
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-def test_ranks_equal_brute_force(problem, apply_connector, ties: bool, chunk: int, monkeypatch) -> None:
+def test_queries_equal_brute_force(problem, apply_connector, as_tensors, ties: bool, chunk: int, monkeypatch) -> None:
     monkeypatch.setattr(base, "CHUNK", chunk)
     monkeypatch.setattr(retrieval, "CHUNK", chunk)
     images, texts, owner, layers = drawn(ties)
-    split = problem(images, texts, owner)
-    task = Retrieval(label="r", split=split, direction="text_to_image", device=torch.device("cpu"))
-    assert isinstance(task, Task)
-    found = task.ranks(PAIR, as_tensors(layers), QUERIES)
+    evaluation, view = problem(images, texts, owner, "text_to_image")
+    found = evaluation.measure(view, PAIR, as_tensors(layers), ALL)
     expected = brute_force(images, normalised(apply_connector(layers, texts)), owner)
-    assert {query: ranks.tolist() for query, ranks in found.items()} == expected
+    assert as_lists(found) == hits_of(expected)
+    assert np.mean(expected["image_to_text"]) > 0 and len(set(expected["image_to_text"])) > 3
     if ties:
         assert len(set(expected["text_to_image"])) < 40, "the case holds ties"
 
 
-def test_image_to_text_maps_the_images(problem, apply_connector) -> None:
+def test_values_are_the_textbooks(problem, apply_connector, as_tensors) -> None:
     images, texts, owner, layers = drawn(False)
-    split = problem(np.pad(images, ((0, 0), (0, 2))), texts, owner)
+    evaluation, view = problem(images, texts, owner, "text_to_image")
+    found = values(METRICS, evaluation.measure(view, PAIR, as_tensors(layers), ALL))
+    ranks = {q: np.array(r) for q, r in brute_force(images, normalised(apply_connector(layers, texts)), owner).items()}
+    assert set(found) == set(METRICS)
+    for query, own in ranks.items():
+        for k in (1, 5, 10):
+            assert found[f"{query}_r{k}"] == pytest.approx((own <= k).mean())
+    assert found["mean_r1"] == pytest.approx(np.mean([(own <= 1).mean() for own in ranks.values()]))
+    assert found["median_rank"] == np.median(ranks["text_to_image"])
+
+
+def test_image_to_text_maps_the_images(problem, apply_connector, as_tensors) -> None:
+    images, texts, owner, layers = drawn(False)
+    evaluation, view = problem(np.pad(images, ((0, 0), (0, 2))), texts, owner, "image_to_text")
     rng = np.random.default_rng(2)
     layers = [(rng.standard_normal((5, 8)), rng.standard_normal(5))]
-    task = Retrieval(label="r", split=split, direction="image_to_text", device=torch.device("cpu"))
-    found = task.ranks(PAIR, as_tensors(layers), QUERIES)
+    found = evaluation.measure(view, PAIR, as_tensors(layers), ALL)
     mapped = normalised(apply_connector(layers, np.pad(images, ((0, 0), (0, 2)))))
-    assert {query: ranks.tolist() for query, ranks in found.items()} == brute_force(mapped, texts, owner)
+    assert as_lists(found) == hits_of(brute_force(mapped, texts, owner))
 
 
-def test_other_captions_of_the_image_do_not_push_it_down(problem) -> None:
+def test_other_captions_of_the_image_do_not_push_it_down(problem, as_tensors) -> None:
     images, owner = np.eye(3), np.array([0, 0, 0, 1, 2])
     texts = np.eye(3)[owner]
-    task = Retrieval(
-        label="r", split=problem(images, texts, owner), direction="text_to_image", device=torch.device("cpu")
-    )
-    found = task.ranks(PAIR, as_tensors([(np.eye(3), np.zeros(3))]), QUERIES)
-    assert found["image_to_text"].tolist() == [1, 1, 1]
-    assert found["text_to_image"].tolist() == [1] * 5
+    evaluation, view = problem(images, texts, owner, "text_to_image")
+    found = evaluation.measure(view, PAIR, as_tensors([(np.eye(3), np.zeros(3))]), ALL)
+    assert found["image_to_text_r1"].tolist() == [1, 1, 1]
+    assert found["median_rank"].tolist() == [1] * 5
 
 
-def test_a_broken_connector_never_looks_like_a_hit(problem) -> None:
+def test_a_broken_connector_never_looks_like_a_hit(problem, as_tensors) -> None:
     images, texts, owner, layers = drawn(False)
-    split = problem(images, texts, owner)
-    task = Retrieval(label="r", split=split, direction="text_to_image", device=torch.device("cpu"))
+    evaluation, view = problem(images, texts, owner, "text_to_image")
     nan = [(np.full_like(w, np.nan), b) for w, b in layers]
     zero = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
     for broken in (nan, zero):
-        found = task.ranks(PAIR, as_tensors(broken), QUERIES)
-        assert min(found["text_to_image"]) >= 20
-        assert min(found["image_to_text"]) >= 40
+        found = evaluation.measure(view, PAIR, as_tensors(broken), ALL)
+        assert min(found["median_rank"]) >= 20
+        assert not any(found[f"image_to_text_r{k}"].any() for k in KS)
 
 
-def test_only_the_asked_queries_and_their_units(problem) -> None:
+def test_only_the_asked_metrics_and_the_units_of_all(problem, as_tensors) -> None:
     images, texts, owner, layers = drawn(False)
-    split = problem(images, texts, owner)
-    task = Retrieval(label="r", split=split, direction="text_to_image", device=torch.device("cpu"))
-    assert set(task.ranks(PAIR, as_tensors(layers), ("image_to_text",))) == {"image_to_text"}
-    assert task.units()["text_to_image"].tolist() == owner.tolist()
-    assert task.units()["image_to_text"].tolist() == list(range(40))
+    evaluation, view = problem(images, texts, owner, "text_to_image")
+    assert set(evaluation.measure(view, PAIR, as_tensors(layers), ["image_to_text_r5"])) == {"image_to_text_r5"}
+    units = evaluation.units("test")
+    assert units["text_to_image"].tolist() == owner.tolist()
+    assert units["image_to_text"].tolist() == list(range(40))
 
 
-@pytest.mark.parametrize("queries", [QUERIES, QUERIES[:1]])
+@pytest.mark.parametrize("metrics", [ALL, ["text_to_image_r5"]], ids=["both ways", "one way"])
 @pytest.mark.parametrize("direction", ["text_to_image", "image_to_text"])
-def test_flops_equal_torchs_count(problem, direction, queries) -> None:
+def test_flops_equal_torchs_count(problem, direction, metrics) -> None:
     images, texts, owner, _ = drawn(False)
-    split = problem(images, texts, owner)
-    sizes = Sizes((PAIR,), {"i": 6}, {"t": 5}, 40, 1, 9, direction, lambda pair: 0.0)
-    shape = sizes.shape(PAIR)
-    layers = [(torch.randn(o, i), torch.randn(o)) for i, o in shape.layers]
-    task = Retrieval(label="r", split=split, direction=direction, device=torch.device("cpu"))
+    evaluation, view = problem(images, texts, owner, direction)
+    kind = Mlp(hidden_layers=1, width=9)
+    dims = Dims(5, 6) if direction == "text_to_image" else Dims(6, 5)
+    connector = Connector(kind, kind.init(dims, torch.Generator()))
+    with FlopCounterMode(display=False) as counter, torch.inference_mode(False), torch.no_grad():
+        # FlopCounterMode does not see through inference tensors.
+        evaluation.measure.__wrapped__(evaluation, view, PAIR, connector, metrics)
+    assert evaluation.cost("test", metrics).flops(kind, dims, PAIR, direction) == counter.get_total_flops()
 
-    def evaluate() -> None:
-        with torch.inference_mode(False):  # FlopCounterMode does not see through inference tensors
-            task.ranks.__wrapped__(task, PAIR, layers, queries)  # type: ignore[attr-defined]
 
-    assert task.flops(sizes, PAIR, queries) == counted(evaluate)
+def test_chance_is_the_mean_of_random_answers(problem) -> None:
+    images, texts, owner, _ = drawn(False)
+    evaluation, _ = problem(images, texts, owner, "text_to_image")
+    rng = np.random.default_rng(0)
+    draws = [values(METRICS, evaluation.random("test", rng, ALL)) for _ in range(3000)]
+    chance = evaluation.chance("test")
+    assert set(chance) == set(METRICS)
+    for name, expected in chance.items():
+        own = np.array([draw[name] for draw in draws])
+        assert own.mean() == pytest.approx(expected, abs=1e-9 + 5 * own.std() / np.sqrt(len(own))), name
+    assert chance["text_to_image_r5"] == 5 / 40

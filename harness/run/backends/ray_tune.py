@@ -63,7 +63,8 @@ class RayTune(Backend):
 
 def _wave(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
     """Run cells that need not wait for each other."""
-    trainable = tune.with_resources(trial, lambda config: _resources(plan.by_key[config["key"]]))
+    by_key = {cell.key: cell for cell in cells}  # Tune pickles what the function holds: cells, and not the plan
+    trainable = tune.with_resources(trial, lambda config: _resources(by_key[config["key"]]))
     _fit(store, trainable, cells, _Callback(plan, store, listener))
 
 
@@ -128,6 +129,7 @@ def _fit(
             storage_path=str(scratch),
             callbacks=[callback],
             failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # cells lie in the store
             verbose=0,
         ),
     )
