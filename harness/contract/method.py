@@ -13,6 +13,9 @@ from harness.contract.registry import Registry
 Convention: TypeAlias = Literal["ours", "published"]
 """How FLOPs are counted by ``harness plan``."""
 
+Promise: TypeAlias = Literal["selection", "winner", "all"]
+"""What a method may be recommended for: which pair and in what order; that and a connector for it; every connector."""
+
 PUBLISHED_PHASES = ("connector", "logits", "hypernet")
 """What the papers count: forward and backward matrix products of training."""
 
@@ -22,7 +25,8 @@ class Method(Protocol):
     """A way to rank pairs: a frozen dataclass whose fields are its settings in the sweep file.
 
     What else a method may have is a Protocol of its own: ``Estimates``, ``PublishedEstimates``, ``RungEstimates``,
-    ``WithoutBudget``, ``ReadsParams``, ``Smokes``, and ``Policy`` or ``AsyncPolicy`` of ``harness.contract.stopping``.
+    ``WithoutBudget``, ``Recommended``, ``ReadsParams``, ``Smokes``, and ``Policy`` or ``AsyncPolicy`` of
+    ``harness.contract.stopping``.
     """
 
     kind: ClassVar[Kind]
@@ -74,6 +78,13 @@ class WithoutBudget(Protocol):
     """
 
     without_budget: ClassVar[Literal[True]]
+
+
+@runtime_checkable
+class Recommended(Protocol):
+    """A method that keeps a promise with its own defaults: its ``batch_size`` is all that a sweep file need give."""
+
+    recommended_for: ClassVar[tuple[Promise, ...]]
 
 
 @runtime_checkable
@@ -145,6 +156,8 @@ METHODS: Registry[type[Method]] = Registry(
         "random": "baselines.heuristics:Random",
         "ridge": "baselines.closed_form:Ridge",
         "shared_connector": "baselines.shared:SharedConnector",
+        "spectral": "baselines.spectral:Spectral",
+        "spectral_sample": "baselines.spectral:SpectralSample",
         "svcca": "baselines.linear_scores:Svcca",
         "unit1": "baselines.heuristics:Unit1",
     },

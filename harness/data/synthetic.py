@@ -111,8 +111,8 @@ class SyntheticConfig(BaseModel):
     def _has_room(self) -> "SyntheticConfig":
         if self.classes == 1:
             raise ValueError("classes must be 0 or at least 2")
-        if self.products and self.latent - round(self.products * self.latent) < 2:
-            raise ValueError(f"products {self.products:g} leaves fewer than 2 of {self.latent} factors to multiply")
+        if self.products and self.latent - round(self.products * self.latent) < 3:
+            raise ValueError(f"products {self.products:g} leaves fewer than 3 of {self.latent} factors to multiply")
         for names, count in ((self.image_names, self.image_encoders), (self.text_names, self.text_encoders)):
             if names is not None and len(set(names)) != count:
                 raise ValueError(f"{len(set(names))} different names for {count} encoders")
