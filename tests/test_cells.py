@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-
 from harness.cells import exact_threads, reopen_plan, run_cell
 from harness.metrics import from_ranks
 from harness.plan import Plan
 from harness.store import CellRecord
+from safetensors import safe_open
+
 from reports.analysis import analyse
 from reports.text import answer
 

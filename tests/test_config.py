@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from harness.config import Sweep, load_sweep, place
+
 from harness.errors import HarnessError
 
 MINIMAL = """\

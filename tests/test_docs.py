@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from harness.cells import run_cell
 from harness.plan import estimates
 from harness.rungs import settle

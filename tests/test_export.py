@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from harness.metrics import from_ranks, rank_of_right
 from PIL import Image
 
 import harness
 from harness.errors import HarnessError
-from harness.metrics import from_ranks, rank_of_right
 
 COLOURS = {
     "red": (220, 20, 20),

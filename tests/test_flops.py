@@ -2,10 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
-
-from harness.connectors import ConnectorShape, connect, init_layers
-from harness.errors import HarnessError
 from harness.flops import (
     ADAMW_FLOPS_PER_PARAM,
     Ledger,
@@ -18,6 +14,10 @@ from harness.flops import (
     logits_step,
 )
 from harness.losses import info_nce
+from torch import nn
+
+from harness.connectors import ConnectorShape, connect, init_layers
+from harness.errors import HarnessError
 
 SHAPES = [ConnectorShape(24, 40, depth, 32) for depth in (0, 1, 2)]
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from harness.losses import info_nce
 from torch import nn
 from torch.nn import functional
 
 from harness.connectors import ConnectorShape, connect, from_state, init_layers, to_state
-from harness.losses import info_nce
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])

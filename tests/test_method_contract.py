@@ -7,13 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from harness.flops import Ledger
+from harness.losses import info_nce
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.ape import Ape
 from harness.errors import Diverged, HarnessError
-from harness.flops import Ledger
-from harness.losses import info_nce
 from harness.method import Budget, Estimate, Method, Problem, Sizes, Split, estimate_of
 
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from harness.metrics import METRICS, QUERIES, from_ranks, higher_is_better, queries_of, rank_of_right, recall
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.metrics import METRICS, QUERIES, from_ranks, higher_is_better, queries_of, rank_of_right, recall
 
 
 def expected_place(scores: list[int], right: int) -> int:

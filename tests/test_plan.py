@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from harness.plan import Plan, estimates, make_manifest
 from PIL import Image
 
 from baselines.ape import Ape
 from harness.errors import HarnessError
-from harness.plan import Plan, estimates, make_manifest
 from hyma.method import Hyma
 
 Keys = dict[tuple[str, int, frozenset[tuple[str, str]]], str]

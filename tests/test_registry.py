@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from harness.registry import Registry, near
 
 from harness.errors import HarnessError
-from harness.registry import Registry, near
 
 NUMBERS: Registry[float] = Registry("number", {"pi": "math:pi", "euler": "math:e"}, group="harness.test_numbers")
 
@@ -68,9 +68,10 @@ def test_near_names_come_closest_first() -> None:
 @pytest.mark.parametrize("of", ["methods", "encoders", "datasets", "losses", "backends"])
 def test_every_built_in_entry_can_be_loaded(of: str) -> None:
     from harness.backends.base import BACKENDS
+    from harness.losses import LOSSES
+
     from harness.data.base import DATASETS
     from harness.encoders.base import SCHEMES
-    from harness.losses import LOSSES
     from harness.method import METHODS
 
     known: dict[str, Registry[object]] = {

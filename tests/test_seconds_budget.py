@@ -4,11 +4,11 @@ import itertools
 from typing import Any
 
 import pytest
+from harness.plan import estimates
 
 import harness.training
 from baselines.ape import Ape
 from harness.method import Budget, estimate_of
-from harness.plan import estimates
 from harness.training import UNREPRODUCIBLE, Horizon
 
 SWEEP = """

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from harness.flops import Ledger
 from harness.losses import info_nce
+
 from harness.method import Problem
 
 REPOSITORY = Path(__file__).parents[1]

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from harness.store import CellRecord, LedgerRecord, RunStore, write_atomic
 
 from harness.errors import HarnessError
-from harness.store import CellRecord, LedgerRecord, RunStore, write_atomic
 
 
 def record_of(key: str, **changes: object) -> CellRecord:

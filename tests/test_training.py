@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from harness.plan import estimates
+from harness.store import CellRecord
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from harness.plan import estimates
-from harness.store import CellRecord
 from harness.training import LogitScales, Recipe, checkpoint_steps
 
 PAIRS = (("a", "x"), ("b", "x"))

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-
-from baselines.asha import UNREPRODUCIBLE, ApeAsha
 from harness.backends.base import BACKENDS, BackendOptions, check_backend
-from harness.errors import HarnessError
-from harness.method import AsyncPolicy, Budget, Policy
 from harness.plan import Plan, make_manifest
 from harness.rungs import READY, SKIPPED, WAITING, chain, settle, stop, verdicts
 from harness.store import CellRecord, LedgerRecord, PairMetrics, PlannedCell
+from safetensors.torch import load_file
+
+from baselines.asha import UNREPRODUCIBLE, ApeAsha
+from harness.errors import HarnessError
+from harness.method import AsyncPolicy, Budget, Policy
 
 RACE = """
     name: race

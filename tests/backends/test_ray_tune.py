@@ -8,8 +8,8 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-
 from harness.backends.base import Listener
+
 from harness.errors import HarnessError
 
 

@@ -1,9 +1,9 @@
 """The serial backend: cells in order, the listener told of each, an interrupt kept clean."""
 
 import pytest
-
 from harness.backends.base import BACKENDS, BackendOptions
 from harness.backends.serial import run
+
 from harness.errors import HarnessError
 
 

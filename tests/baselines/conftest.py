@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from harness.flops import Ledger
+from harness.losses import info_nce
+from harness.metrics import METRICS
 
 from harness.data.bank import EMBEDDINGS, META, Bank, BankMeta
 from harness.encoders.base import Modality
-from harness.flops import Ledger
-from harness.losses import info_nce
 from harness.method import Budget, Direction, Fit, Method, Pair, Problem, Sizes, Split
-from harness.metrics import METRICS
 from harness.tasks.retrieval import Retrieval, retrieval_flops
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from harness.config import build_config
 from safetensors import safe_open
 from scipy.stats import ortho_group
 
 from baselines.ape import Ape, pair_generator
-from harness.config import build_config
 from harness.errors import HarnessError
 
 ROTATED = """

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from harness.flops import counted
+from harness.plan import estimates
 
 from baselines.closed_form import Cca, ClosedForm, Procrustes, Ridge
 from baselines.linalg import gather_moments, moments_flops
 from harness.connectors import connect
-from harness.flops import counted
 from harness.method import Budget, Direction, Problem
-from harness.plan import estimates
 
 PAIR = ("i0", "t0")
 Maker: TypeAlias = Callable[..., Any]

@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-
-from baselines.halving import ApeHalving
 from harness.backends.base import BACKENDS, BackendOptions
 from harness.backends.serial import run
-from harness.errors import HarnessError
-from harness.method import Budget, Policy
 from harness.plan import estimates, make_manifest
 from harness.rungs import settle
 from harness.store import CellRecord, PlannedCell
+from safetensors.torch import load_file
+
+from baselines.halving import ApeHalving
+from harness.errors import HarnessError
+from harness.method import Budget, Policy
 from reports.analysis import analyse
 
 if TYPE_CHECKING:

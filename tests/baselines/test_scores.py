@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from harness.flops import counted
 
 from baselines.kernel_scores import Cka, Cknna, MutualKnn, centred, neighbours, u_centred
 from baselines.linear_scores import HScore, LogMe, Svcca, directions, log_evidence
 from baselines.scores import SampleScore
-from harness.flops import counted
 from harness.method import Budget
 
 Maker: TypeAlias = Callable[..., Any]

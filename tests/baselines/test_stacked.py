@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness.flops import Ledger, connector_step, counted, logits_step
+from harness.losses import info_nce
 from torch.nn.utils import clip_grad_norm_
 
 from baselines.ape import Ape
@@ -14,8 +16,6 @@ from baselines.stacked import ApeStacked
 from harness.connectors import ConnectorShape, Layers, init_layers
 from harness.data.bank import Bank
 from harness.errors import HarnessError
-from harness.flops import Ledger, connector_step, counted, logits_step
-from harness.losses import info_nce
 from harness.method import Batch, Budget, Pair, Problem, Sizes, Split
 from harness.training import train
 

@@ -4,11 +4,11 @@ import time
 from typing import Any
 
 import pytest
-
 from harness.config import load_sweep
 from harness.plan import make_manifest, make_plan
 from harness.store import RunStore
 from harness.workspace import Workspace
+
 from reports.build import build_report
 
 pytestmark = pytest.mark.bench

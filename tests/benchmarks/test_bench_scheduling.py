@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import pytest
-
 from harness.backends.base import BACKENDS, BackendOptions
 from harness.config import load_sweep
 from harness.plan import Plan, make_manifest, make_plan

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness.config import load_sweep
+from harness.plan import make_plan
+from harness.workspace import Workspace
 
 from baselines.ape import Ape
 from baselines.stacked import ApeStacked
-from harness.config import load_sweep
 from harness.method import Batch, Pair, Problem
-from harness.plan import make_plan
-from harness.workspace import Workspace
 
 pytestmark = pytest.mark.bench
 

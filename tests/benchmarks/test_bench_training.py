@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from harness.losses import info_nce
 
 from baselines.ape import pair_generator
 from harness.connectors import Layers, connect, init_layers, parameters
-from harness.losses import info_nce
 from harness.method import Pair, Sizes
 from hyma.hypernetwork import Architecture, Hypernetwork
 

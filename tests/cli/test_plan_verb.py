@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from harness.store import PHASES
 
 

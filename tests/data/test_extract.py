@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from harness.data.base import Dataset
 from harness.data.classes import ClassPrompts
 from harness.data.extract import describe, extract, normalise
 from harness.data.load import load_dataset
+from harness.data.parts import PartNotes, Parts, SourceNotes
 from harness.encoders.base import EncoderSpec, scheme_of
 from harness.errors import HarnessError
 
@@ -136,7 +138,7 @@ def test_a_torn_shard_is_made_again(pictures: Dataset, tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         extract(pictures, SPEC, "image", tmp_path / "two", shard_rows=8, progress=stop)
-    shard = next((tmp_path / "two").rglob("shard-00001.npy"))
+    shard = max((tmp_path / "two").rglob("part-*.npy"), key=lambda file: np.load(file.with_suffix(".rows"))[0])
     shard.write_bytes(shard.read_bytes()[:-10])
     assert stored(extract(pictures, SPEC, "image", tmp_path / "two", shard_rows=8).path) == stored(whole.path)
 
@@ -243,3 +245,40 @@ def test_an_unreadable_image_stops_extraction_with_its_name(pictures: Dataset, t
     (tmp_path / "12.png").write_bytes(b"no picture")
     with pytest.raises(HarnessError, match=r"1 of 30 images cannot be read: 12\.png"):
         extract(pictures, SPEC, "image", tmp_path)
+
+
+def test_a_bank_of_some_rows_is_extended_without_redoing_one(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = extract(pictures, SPEC, "image", tmp_path / "whole", batch_size=4, shard_rows=8)
+    embedded: list[int] = []
+    samples = type(pictures).samples
+
+    def counted(self: Any, modality: Any, rows: Any) -> Any:
+        embedded.extend(rows)
+        return samples(self, modality, rows)
+
+    monkeypatch.setattr(type(pictures), "samples", counted)
+    settings: dict[str, Any] = {"batch_size": 4, "shard_rows": 8}
+    first, second = np.array([3, 29, 11, 4]), np.array([0, 3, 5, 28])
+    some = extract(pictures, SPEC, "image", tmp_path / "some", rows=first, **settings)
+    np.testing.assert_allclose(some.take(first), whole.take(first), atol=1e-6)
+    with pytest.raises(HarnessError, match="row 5 has not been embedded"):
+        some.take(np.array([3, 5]))
+    more = extract(pictures, SPEC, "image", tmp_path / "some", rows=second, **settings)
+    np.testing.assert_allclose(more.take(second), whole.take(second), atol=1e-6)
+    full = extract(pictures, SPEC, "image", tmp_path / "some", **settings)
+    assert sorted(embedded) == list(range(30)), "every row once"
+    np.testing.assert_allclose(full.take(np.arange(30)), whole.take(np.arange(30)), atol=1e-6)
+    assert pickle.loads(pickle.dumps(some)).path == some.path
+    assert not (full.path / "parts").exists()
+
+
+def test_rows_of_other_weights_do_not_stand_beside_each_other(tmp_path: Path):
+    parts = Parts(tmp_path, 2, "float32")
+    parts.begin(SourceNotes(weights="old"))
+    parts.add(np.array([0, 1]), np.ones((2, 2), dtype=np.float32), PartNotes())
+    parts.begin(SourceNotes(weights="old"))
+    assert parts.missing(np.arange(3)).tolist() == [2]
+    parts.begin(SourceNotes(weights="new"))
+    assert parts.missing(np.arange(3)).tolist() == [0, 1, 2]

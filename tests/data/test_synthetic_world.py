@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.metrics import rank_of_right, recall
 from pydantic import ValidationError
 from scipy.stats import rankdata
 
@@ -10,7 +11,6 @@ from harness.data.extract import normalise
 from harness.data.load import load_dataset
 from harness.data.synthetic import SyntheticConfig, SyntheticDataset
 from harness.errors import HarnessError
-from harness.metrics import rank_of_right, recall
 
 WORLD: dict[str, Any] = {"rows": 3000, "image_encoders": 6, "text_encoders": 4, "image_dims": [64, 96, 48]}
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from harness.flops import counted
+from harness.plan import Plan, estimates
 
 from harness.data.synthetic import SyntheticConfig, SyntheticDataset
-from harness.flops import counted
 from harness.method import Budget, Sizes
-from harness.plan import Plan, estimates
 from hyma.add_encoder import AddEncoder, NewCondition
 from hyma.hypernetwork import Architecture, Hypernetwork
 from reports.added import Added, added_entries

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from harness.plan import estimates
 from safetensors.torch import load_file
 
-from harness.plan import estimates
 from hyma.encoder_layers import EncoderLayers, in_turn, merged
 
 GRID = """

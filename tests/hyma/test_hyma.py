@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 import torch
+from harness.flops import counted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.flops import counted
 from harness.method import Budget, Sizes
 from hyma.exposure import balanced
 from hyma.hypernetwork import Architecture, Hypernetwork

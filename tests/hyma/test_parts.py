@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 import torch
+from harness.flops import counted
 
 from harness.errors import HarnessError
-from harness.flops import counted
 from harness.method import Sizes
 from hyma.conditioning import CONDITIONINGS
 from hyma.decoders import DECODERS

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import pytest
-
 from harness.metrics import from_ranks, higher_is_better
 from harness.store import (
     CellRecord,
@@ -22,6 +21,7 @@ from harness.store import (
     SelectionRecord,
     TaskRecord,
 )
+
 from reports.build import ReportPaths, build_report
 
 Statuses = dict[tuple[int, int | None], Literal["done", "failed", "diverged", "timeout", "missing"]]

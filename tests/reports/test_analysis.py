@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.store import RunStore
 from scipy import stats
 
 from harness.errors import HarnessError
-from harness.store import RunStore
 from reports.analysis import analyse
 
 # Two seeds, four pairs (2 images x 2 texts): reference test scores with means .50 .40 .30 .20.

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from harness.metrics import METRICS
 from scipy import stats
 from scipy.special import ndtr
 
-from harness.metrics import METRICS
 from reports import ranking
 from reports.bootstrap import (
     RECALLS,

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
 from harness.store import RunStore
-from reports.build import ReportPaths, build_report
 from reports.names import flops, seconds, short_names, times
+
+from reports.build import ReportPaths, build_report
 from reports.schema import Summary
 from reports.summary import SUMMARY_COLUMNS, read_summary, summary_rows
 

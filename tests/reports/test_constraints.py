@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from harness.config import Constraints
 from harness.constraints import TESTS
-from harness.errors import HarnessError
 from harness.store import EncoderRecord, Latency, Manifest, RunStore
+
+from harness.errors import HarnessError
 from reports.analysis import analyse
 from reports.constraints import allowed_pairs, levels, pareto
 from reports.tables import level_table, pareto_table, rank_table

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from harness.store import RunStore
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.store import RunStore
 from reports.analysis import analyse
 from reports.build import build_report
 from reports.frontier import COSTS, QUALITIES, Entry, frontier_entries, staircase, undominated

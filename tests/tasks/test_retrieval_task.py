@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from harness.flops import counted
+
 from harness.method import Sizes, Split
 from harness.tasks import base, retrieval
 from harness.tasks.base import Task
