@@ -32,5 +32,7 @@ def still_racing(
     mean = table.mean(axis=1)
     units = table.shape[1]
     multipliers = stream(seed, "race").standard_normal((DRAWS, units))
-    draws = multipliers @ (table - mean[:, None]).T / units
-    return [pairs[place] for place in not_separated(mean, draws, indifference=indifference)]
+    centred = table - mean[:, None]
+    draws = multipliers @ centred.T / units
+    covariance = centred @ centred.T / (units * max(1, units - 1))
+    return [pairs[place] for place in not_separated(mean, draws, covariance, indifference=indifference)]

@@ -10,6 +10,7 @@ LEVEL = 0.95
 def not_separated(
     mean: Float[np.ndarray, " candidates"],
     draws: Float[np.ndarray, "draws candidates"],
+    covariance: Float[np.ndarray, "candidates candidates"],
     *,
     level: float = LEVEL,
     indifference: float = 0.0,
@@ -24,6 +25,7 @@ def not_separated(
     Args:
         mean: Scores, larger is better, all finite.
         draws: Joint draws of their noise, around zero.
+        covariance: Of the noise. That of few draws would be too well fitted by the very same draws.
         level: Of the simultaneous interval.
         indifference: A candidate that cannot be better than the best by more than this leaves too, ties excepted.
 
@@ -32,17 +34,20 @@ def not_separated(
     """
     left = np.arange(len(mean))
     while True:
-        close = _close(mean[left], draws[:, left], level, indifference)
+        close = _close(mean[left], draws[:, left], covariance[np.ix_(left, left)], level, indifference)
         if close.all():
             return left[np.argsort(-mean[left], kind="stable")]
         left = left[close]
 
 
 def _close(
-    mean: Float[np.ndarray, " pairs"], draws: Float[np.ndarray, "draws pairs"], level: float, indifference: float
+    mean: Float[np.ndarray, " pairs"],
+    draws: Float[np.ndarray, "draws pairs"],
+    covariance: Float[np.ndarray, "pairs pairs"],
+    level: float,
+    indifference: float,
 ) -> np.ndarray:
     """Whether each candidate is within the simultaneous interval of the best."""
-    covariance = draws.T @ draws / len(draws)
     variance = np.diag(covariance)
     error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 1e-30))
     first = draws.argmax(axis=1)

@@ -13,8 +13,9 @@ def kept_of(truth: np.ndarray, seed: int, indifference: float = 0.0) -> set[int]
     rng = np.random.default_rng(seed)
     table = truth[:, None] + 0.3 * rng.standard_normal(UNITS) + 0.2 * rng.standard_normal((len(truth), UNITS))
     mean = table.mean(axis=1)
-    draws = rng.standard_normal((300, UNITS)) @ (table - mean[:, None]).T / UNITS
-    return set(not_separated(mean, draws, indifference=indifference).tolist())
+    centred = table - mean[:, None]
+    draws = rng.standard_normal((1000, UNITS)) @ centred.T / UNITS
+    return set(not_separated(mean, draws, np.cov(table) / UNITS, indifference=indifference).tolist())
 
 
 @pytest.mark.parametrize("candidates", [5, 20, 60])
@@ -39,4 +40,4 @@ def test_indifference_ends_a_race_that_cannot_matter() -> None:
 
 def test_equal_scores_stay_together_whatever_the_indifference() -> None:
     draws = np.random.default_rng(0).standard_normal((100, 1)) * np.ones((1, 3))
-    assert len(not_separated(np.ones(3), draws, indifference=0.5)) == 3
+    assert len(not_separated(np.ones(3), draws, draws.T @ draws / 100, indifference=0.5)) == 3
