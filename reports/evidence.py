@@ -85,7 +85,7 @@ def _reference(analysis: Analysis, reference: MethodResult) -> list[str]:
         )
     else:
         out.append("It cannot be held against itself with fewer than two seeds: there is no noise ceiling.")
-    return [sentence for sentence in (*out, tuning_text(reference)) if sentence]
+    return [sentence for sentence in (*out, tuning_text(reference.summary)) if sentence]
 
 
 def _separated(analysis: Analysis) -> str:
