@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from harness.contract.budget import Budget
 from harness.contract.connector import Connector, ConnectorKind
 from harness.contract.fit import Estimate, Fit, Progress
 from harness.contract.objective import Objective, StackedObjective
-from harness.contract.pairs import Pair
+from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
 from harness.contract.registry import near
 from harness.contract.split import Batch
@@ -155,7 +155,7 @@ class ApeStacked(Recipe):
 
     lrs: Mapping[str, Positive] = field(default_factory=dict)
 
-    kind: ClassVar[Literal["joint"]] = "joint"
+    kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 2
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:

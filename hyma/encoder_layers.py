@@ -1,20 +1,17 @@
 """One trained layer per encoder in the place of one connector per pair: N + M parts for N x M pairs."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from harness.connectors.affine import affine, affine_shapes
 from harness.connectors.linear import Linear
 from harness.contract.budget import Budget
-from harness.contract.connector import Connector, ConnectorKind, Dims, Tensors, TensorShape, drawn, layer_of
+from harness.contract.connector import Connector, ConnectorKind, Tensors, layer_of
 from harness.contract.fit import Estimate, Fit, Progress
-from harness.contract.flops import linear_forward, linear_step
+from harness.contract.flops import linear_forward
 from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
 from harness.contract.seeding import generator
@@ -24,37 +21,13 @@ from harness.training.recipe import Positive, Recipe
 from harness.training.trainee import PairByPair
 from hyma.exposure import SAMPLERS
 from hyma.joint import Size
+from hyma.through import Through, TwoFactors, layers_of, splits
 
-ALL = "all pairs"
+Owner = tuple[str, str]
+"""(side, encoder): an encoder may stand on both sides, with a layer for each."""
+
+ALL: Owner = ("between", "all pairs")
 """Owner of what no encoder owns: the layers of a deep connector between the first and the last."""
-
-
-@dataclass(frozen=True)
-class TwoFactors(ConnectorKind):
-    """``U (V x + c) + u``: a linear connector that is applied as two thin products.
-
-    Attributes:
-        space_dim: Dimension between the two.
-    """
-
-    space_dim: int
-
-    name: ClassVar[str] = "two_factors"
-
-    def shapes(self, dims: Dims) -> Mapping[str, TensorShape]:
-        """``into.weight``, ``into.bias``, ``out_of.weight``, ``out_of.bias``."""
-        into, out_of = (dims.in_dim, self.space_dim), (self.space_dim, dims.out_dim)
-        return affine_shapes("into", *into) | affine_shapes("out_of", *out_of)
-
-    def apply(self, tensors: Tensors, x: Float[Tensor, "... rows in_dim"]) -> Float[Tensor, "... rows out_dim"]:
-        """One layer after the other, with nothing in between."""
-        inside = affine(x, tensors["into.weight"], tensors["into.bias"])
-        return affine(inside, tensors["out_of.weight"], tensors["out_of.bias"])
-
-    def step_flops(self, dims: Dims, rows: int) -> float:
-        """V and U, forward and backward; V's inputs are frozen."""
-        into = linear_step(rows, dims.in_dim, self.space_dim, input_gradient=False)
-        return into + linear_step(rows, self.space_dim, dims.out_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +35,14 @@ class EncoderLayers(Recipe):
     """Every pair's connector is composed of the layers of its two encoders, so that a step teaches rows of the grid.
 
     The extreme of a factored hypernetwork: its condition names the two encoders, and each picks its own layer. A
-    connector of one layer is ``U_target V_mapped``, through a space that all pairs share; of a deeper one the mapped
-    encoder owns the first layer and the target the last (layers in between belong to all). Training generates no
-    weights, and an encoder's layer is updated with every pair that it is part of: the larger the grid, the fewer
-    updates a pair needs.
+    linear connector is ``U_target V_mapped``, through a space that all pairs share. Of a connector whose layers belong
+    to one side each, as an MLP's do, the mapped encoder owns the first layer and the target the last (layers in between
+    belong to all). Of any other kind the target owns the whole connector, and the mapped encoder a linear layer into
+    the shared space before it. Training generates no weights, and an encoder's layer is updated with every pair that
+    it is part of: the larger the grid, the fewer updates a pair needs.
 
     Attributes:
-        space_dim: Dimension of the shared space of one-layer connectors (and so their largest rank).
+        space_dim: Dimension of the shared space (and so the largest rank of linear connectors).
         pairs_per_step: Pairs in one step.
         sampling: As in ``hyma.joint.Joint``.
     """
@@ -79,7 +53,7 @@ class EncoderLayers(Recipe):
     sampling: str = "balanced"
 
     kind: ClassVar[Kind] = "joint"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all encoders' layers together."""
@@ -111,39 +85,29 @@ class EncoderLayers(Recipe):
         )
 
     def applied(self, sizes: Sizes) -> ConnectorKind:
-        """The kind of connector that a step applies: the sweep's, or two factors in the place of one layer."""
-        layers = _layers(sizes.connector, sizes.dims(sizes.pairs[0]))
-        return TwoFactors(self.space_dim) if len(layers) == 1 else sizes.connector
+        """The kind of connector that a step applies: the sweep's if it can be split, else one through the space."""
+        kind = sizes.connector
+        if isinstance(kind, Linear):
+            return TwoFactors(self.space_dim)
+        return kind if splits(kind, sizes.dims(sizes.pairs[0])) else Through(self.space_dim, kind)
 
-    def owned(self, sizes: Sizes, seed: int, device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
-        """Fresh tensors of every owner; a pair's connector starts with the variance of fresh ``nn.Linear`` layers."""
+    def owned(self, sizes: Sizes, seed: int, device: torch.device | str = "cpu") -> dict[Owner, dict[str, Tensor]]:
+        """Fresh tensors of every owner, each from a random stream of its own."""
         kind = self.applied(sizes)
-        found: dict[str, dict[str, Tensor]] = {}
+        found: dict[Owner, dict[str, Tensor]] = {}
         for pair in sizes.pairs:
-            shapes = kind.shapes(sizes.dims(pair))
             for owner, layers in owners(sizes, kind, pair).items():
-                if owner in found:
-                    continue
-                stream = generator(seed, "encoder layer", owner)
-                if isinstance(kind, TwoFactors):
-                    own = {name: shape for name, shape in shapes.items() if layer_of(name) in layers}
-                    found[owner] = {name: drawn(shape, stream) for name, shape in own.items()}
-                else:
-                    fresh = {name: drawn(shape, stream) for name, shape in shapes.items()}
+                if owner not in found:
+                    stream = generator(seed, "encoder layer", *owner)
+                    fresh = kind.init(sizes.dims(pair), stream, device=device, dtype=self.dtype)
                     found[owner] = {name: tensor for name, tensor in fresh.items() if layer_of(name) in layers}
-                found[owner] = {name: tensor.to(device, self.dtype) for name, tensor in found[owner].items()}
-                if "out_of.weight" in found[owner]:
-                    # Entries of U have variance 1 / space_dim, so that those of U V have V's, 1 / (3 in).
-                    found[owner]["out_of.weight"] *= math.sqrt(3)
-                for tensor in found[owner].values():
-                    tensor.requires_grad_()
         return found
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending."""
         SAMPLERS.get(self.sampling)(sizes, self.pairs_per_step, 0)
         kind = self.applied(sizes)
-        counted: dict[str, int] = {}
+        counted: dict[Owner, int] = {}
         for pair in sizes.pairs:
             shapes = kind.shapes(sizes.dims(pair))
             for owner, layers in owners(sizes, kind, pair).items():
@@ -155,6 +119,7 @@ class EncoderLayers(Recipe):
             pairs_per_step=self.pairs_per_step,
             parameters=sum(counted.values()),
             kind=kind,
+            scored=None if isinstance(kind, TwoFactors) else kind,
             generation=self.merging(sizes),
         )
 
@@ -166,18 +131,14 @@ class EncoderLayers(Recipe):
         return sum(linear_forward(d.out_dim, self.space_dim, d.in_dim) for d in dims)
 
 
-def _layers(kind: ConnectorKind, dims: Dims) -> list[str]:
-    return list(dict.fromkeys(layer_of(name) for name in kind.shapes(dims)))
-
-
-def owners(sizes: Sizes, kind: ConnectorKind, pair: Pair) -> dict[str, list[str]]:
+def owners(sizes: Sizes, kind: ConnectorKind, pair: Pair) -> dict[Owner, list[str]]:
     """Owner -> which layers of the pair's connector it owns: the mapped encoder the first, the target the last."""
     mapped, target = sizes.sides(pair)
-    first, *between, last = _layers(kind, sizes.dims(pair))
-    return {mapped: [first], **({ALL: between} if between else {}), target: [last]}
+    first, *between, last = layers_of(kind, sizes.dims(pair))
+    return {("mapped", mapped): [first], **({ALL: between} if between else {}), ("target", target): [last]}
 
 
-def _tensors(owned: Mapping[str, Tensors], kind: ConnectorKind, sizes: Sizes, pair: Pair) -> dict[str, Tensor]:
+def _tensors(owned: Mapping[Owner, Tensors], kind: ConnectorKind, sizes: Sizes, pair: Pair) -> dict[str, Tensor]:
     own = owners(sizes, kind, pair)
     return {name: tensor for owner in own for name, tensor in owned[owner].items()}
 

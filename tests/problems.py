@@ -101,6 +101,10 @@ class Made:
     def fit(self, method: Method, seed: int = 0, budget: Budget | None = None) -> Fit:
         return method.fit(self.problem, budget or Budget(epochs=1), seed=seed, progress=silent)
 
+    def with_kind(self, kind: ConnectorKind) -> "Made":
+        """The same for connectors of another kind."""
+        return Made(replace(self.problem, sizes=replace(self.problem.sizes, connector=kind)))
+
     def fresh(self) -> "Made":
         """The same with an empty ledger."""
         return self.of(self.problem.pairs)

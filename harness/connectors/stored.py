@@ -14,15 +14,18 @@ from harness.errors import HarnessError
 
 
 def described(kind: ConnectorKind) -> dict[str, Any]:
-    """A kind as JSON: its name and its settings."""
+    """A kind as JSON: its name and its settings, one of which may be another kind that it is built on."""
     settings: dict[str, Any] = dataclasses.asdict(kind)  # type: ignore[call-overload]
-    return {"kind": kind.name, **settings}
+    inner = {name: described(value) for name, value in vars(kind).items() if isinstance(value, ConnectorKind)}
+    return {"kind": kind.name, **settings, **inner}
 
 
 def kind_of(description: Mapping[str, Any]) -> ConnectorKind:
     """The inverse of ``described``."""
     settings = dict(description)
-    return CONNECTORS.get(settings.pop("kind"))(**settings)
+    kind = CONNECTORS.get(settings.pop("kind"))
+    inner = {n: kind_of(value) for n, value in settings.items() if isinstance(value, Mapping) and "kind" in value}
+    return kind(**(settings | inner))
 
 
 def to_bytes(connectors: Mapping[int, Connector], pairs: Mapping[int, tuple[str, str]]) -> bytes:

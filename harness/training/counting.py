@@ -45,6 +45,7 @@ def estimate_training(
     hypernet_step: float = 0.0,
     generation: float = 0.0,
     kind: ConnectorKind | None = None,
+    scored: ConnectorKind | None = None,
 ) -> Estimate:
     """Closed form of what ``train`` books, the mean over the pairs standing for the pairs of a step.
 
@@ -57,6 +58,7 @@ def estimate_training(
         hypernet_step: FLOPs of generating one step's connectors, forward and backward.
         generation: FLOPs of making the connectors of all pairs once, for scoring.
         kind: Kind of connector that a step applies; None: the sweep's.
+        scored: Kind of connector that is scored; None: the sweep's.
     """
     trained = parameters + sizes.objective.trained_params(len(sizes.pairs), recipe.logit_scale)
     share = pairs_per_step / len(sizes.pairs)
@@ -69,9 +71,9 @@ def estimate_training(
     made = checkpoints * generation
     if made:
         spent["hypernet"] = spent.get("hypernet", 0.0) + made
-    scored = checkpoints * sum(sizes.score_flops(pair) for pair in sizes.pairs)
+    once = sum(sizes.score_flops(pair, scored) for pair in sizes.pairs)
     return Estimate(
-        flops=spent | {"eval": scored},
+        flops=spent | {"eval": checkpoints * once},
         updates_per_pair=steps * share,
         trained_params=trained,
         generation=made,
@@ -100,17 +102,22 @@ class StepCounter:
         batch_size: Samples of a step.
         kind: Kind of connector that a step applies; None: the sweep's.
         known: Combination of shapes -> FLOPs that have no closed form.
+        closed: Pair -> phase -> FLOPs that have one, which a kind of connector may have to be counted for as well.
     """
 
     sizes: Sizes
     batch_size: int
     kind: ConnectorKind | None = None
     known: dict[tuple[object, ...], float] = field(default_factory=dict)
+    closed: dict[Pair, dict[str, float]] = field(default_factory=dict)
 
     def run(self, pairs: Sequence[Pair], step: Callable[[], None]) -> dict[str, float]:
         """Run a step over these pairs; phase -> FLOPs that it took."""
         signature = tuple(sorted((d.in_dim, d.out_dim) for d in map(self.sizes.dims, pairs)))
-        closed = step_flops(self.sizes, pairs, self.batch_size, self.kind)
+        closed: dict[str, float] = {}
+        for pair in pairs:
+            for phase, flops in self._closed(pair).items():
+                closed[phase] = closed.get(phase, 0.0) + flops
         rest = self._rest(signature)
         if rest is None:
             rest = self.known[signature] = counted(step) - sum(closed.values())
@@ -118,6 +125,11 @@ class StepCounter:
             step()
         # What is neither connector nor objective made the connectors; rounding leaves no such rest for APE.
         return closed | ({"hypernet": rest} if rest > 0 else {})
+
+    def _closed(self, pair: Pair) -> dict[str, float]:
+        if pair not in self.closed:
+            self.closed[pair] = step_flops(self.sizes, [pair], self.batch_size, self.kind)
+        return self.closed[pair]
 
     def _rest(self, signature: tuple[object, ...]) -> float | None:
         if signature in self.known:

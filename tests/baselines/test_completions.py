@@ -1,6 +1,7 @@
 """Designs, main effects and low-rank completion, and the methods that use them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from textwrap import dedent
 from typing import Any, TypeAlias
@@ -111,6 +112,82 @@ def test_the_link_has_an_inverse_and_keeps_the_order(scores: list[float]) -> Non
 
 def test_perfect_and_hopeless_scores_stay_finite() -> None:
     assert np.isfinite(link(np.array([0.0, 0.4, 1.0]))[0]).all()
+
+
+def predicted_from(
+    method: Cover, truth: np.ndarray, images: int, texts: int, count: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of all pairs, completed from the true scores of a design; and whether each pair is outside of it."""
+    pairs = pairs_of(images, texts)
+    chosen = np.array(design(pairs, count, seed))
+    y, shares = link(truth[chosen])
+    outside = ~np.isin(np.arange(len(pairs)), chosen)
+    return unlink(method.predict(grid_of(pairs), chosen, y, seed), shares), outside
+
+
+def additive_truth(images: int, texts: int, step: float) -> np.ndarray:
+    """Shares whose logits are sums of two effects: 0, 1, 2, ... steps, so that every pair has a near tie."""
+    grid = grid_of(pairs_of(images, texts))
+    return 1 / (1 + np.exp(-step * (grid[:, 0] + images * grid[:, 1])))
+
+
+@pytest.mark.parametrize("method", [Additive(penalty=0.0), LowRank(penalty=0.0)])
+@pytest.mark.parametrize("step", [1e-7, 0.1])
+def test_without_interaction_every_pair_is_exact_and_near_ties_keep_their_order(method: Cover, step: float) -> None:
+    truth = additive_truth(5, 4, step)
+    for seed in range(4):
+        found, outside = predicted_from(method, truth, 5, 4, 12, seed)
+        assert outside.sum() == 8
+        np.testing.assert_allclose(found, truth, atol=1e-9)
+        assert (found.argsort() == truth.argsort()).all()
+
+
+@pytest.mark.parametrize("method", [Additive(), LowRank(), LowRank(rank=3)])
+@pytest.mark.parametrize("score", [0.0, 0.4, 1.0, 37.0])
+def test_equal_scores_predict_themselves(method: Cover, score: float) -> None:
+    """Nothing but ties: no effect, no interaction, and no division by a spread that is nought."""
+    found, outside = predicted_from(method, np.full(20, score), 5, 4, 12)
+    # Shares of 0 and 1 are moved in a little, so that a pair that was measured at 1 stays above one that was predicted.
+    np.testing.assert_allclose(found[outside], np.clip(score, 1e-4, 1 - 1e-4) if score <= 1 else score, rtol=1e-9)
+
+
+def test_low_rank_finds_an_interaction_that_main_effects_cannot() -> None:
+    grid, rng = grid_of(pairs_of(7, 6)), np.random.default_rng(2)
+    affinity = rng.standard_normal(7)[grid[:, 0]] * rng.standard_normal(6)[grid[:, 1]]
+    truth = 1 / (1 + np.exp(-(0.5 * rng.standard_normal(7)[grid[:, 0]] + affinity)))
+    for seed in range(8):
+        additive, low_rank = (predicted_from(method, truth, 7, 6, 36, seed) for method in (Additive(), LowRank()))
+        outside = additive[1]
+        errors = [float(np.abs(found - truth)[outside].mean()) for found, _ in (additive, low_rank)]
+        assert errors[1] < 0.75 * errors[0]
+
+
+def test_one_seed_gives_both_completions_the_same_pairs_and_connectors(make: Maker, views: Views) -> None:
+    made = make(views(80, {"i0": 8, "i1": 9, "i2": 7}), views(80, {"t0": 7, "t1": 6}, seed=1))
+    found = {}
+    for seed in (0, 1):
+        for method in (Additive(**RECIPE, trained=5), LowRank(**RECIPE, trained=5)):
+            fit = made.fresh().fit(method, seed=seed, budget=Budget(epochs=2))
+            measured = {pair: fit.scores[pair] for pair in connectors_of(fit)}
+            tensors = {pair: connector.tensors for pair, connector in connectors_of(fit).items()}
+            found[type(method), seed] = measured, tensors, fit.scores
+    for seed in (0, 1):
+        (scores, tensors, _), (others, other_tensors, _) = found[Additive, seed], found[LowRank, seed]
+        assert scores == others
+        torch.testing.assert_close(tensors, other_tensors, rtol=0, atol=0)
+    assert found[LowRank, 0][2] == made.fresh().fit(LowRank(**RECIPE, trained=5), budget=Budget(epochs=2)).scores
+    assert found[Additive, 0][0] != found[Additive, 1][0]
+
+
+def test_measured_scores_stand_as_they_are_beside_near_ties(make: Maker, views: Views) -> None:
+    """The scorer knows the truth: what is measured is the truth, what is predicted is near it, and the order is its."""
+    made = make(views(48, {"i0": 5, "i1": 5, "i2": 5}), views(48, {"t0": 4, "t1": 4, "t2": 4}, seed=1))
+    truth = dict(zip(made.problem.pairs, additive_truth(3, 3, 1e-6).tolist(), strict=True))
+    knowing = Made(replace(made.problem, scorer=lambda pair, connector: truth[pair]))
+    fit = knowing.fit(Additive(**RECIPE, penalty=0.0))
+    assert len(fit.predicted) == 4
+    assert all(fit.scores[pair] == truth[pair] for pair in truth if pair not in fit.predicted)
+    assert sorted(fit.scores, key=fit.scores.__getitem__) == sorted(truth, key=truth.__getitem__)
 
 
 @pytest.mark.parametrize("method", [Additive(**RECIPE), LowRank(**RECIPE, trained=5)])

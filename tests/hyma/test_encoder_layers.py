@@ -6,7 +6,8 @@ from safetensors.torch import load
 
 from harness.method import Dims
 from harness.sweep.estimates import estimates
-from hyma.encoder_layers import EncoderLayers, TwoFactors, merged
+from hyma.encoder_layers import EncoderLayers, merged
+from hyma.through import TwoFactors
 
 GRID = """
     name: grid
@@ -44,7 +45,7 @@ def test_merged_layers_map_as_both_in_turn() -> None:
 @pytest.mark.parametrize("dims", [(300, 200), (40, 500)])
 def test_linear_connectors_start_with_the_variance_of_a_fresh_linear(sizes_of, dims: tuple[int, int]) -> None:
     owned = EncoderLayers(space_dim=64).owned(sizes_of([dims[0]], [dims[1]]), seed=0)
-    weight = merged(owned["t0"] | owned["i0"])["layers.0.weight"]
+    weight = merged(owned["mapped", "t0"] | owned["target", "i0"])["layers.0.weight"]
     assert weight.shape == dims
     assert weight.var().item() == pytest.approx(torch.nn.Linear(dims[1], 2000).weight.var().item(), rel=0.15)
 
