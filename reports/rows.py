@@ -13,6 +13,7 @@ from reports.ranking import pick
 from reports.rundata import MethodData, RunData
 from reports.schema import MethodSummary, Ndcg, Pair, SpearmanValue, Status, TopK, Value
 from reports.scores import ReferenceScores, seed_mean
+from reports.tuning import tuning_of
 from reports.views import cost_ratio
 
 
@@ -123,6 +124,7 @@ def method_result(
         updates_per_pair=cost.updates_per_pair,
         samples_per_pair=cost.samples_per_pair,
         trained_params=cost.trained_params,
+        tuning=tuning_of(data),
     )
     if yardstick is not None:
         row = _against(run, row, cost, yardstick, every_pair=found.pairs == len(pairs))
