@@ -103,7 +103,7 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
         return _unreferenced(run, seed, problems, warnings)
     grid = test_scores(run, reference, seed=seed)
     truth = grid.within(allowed_pairs(run.manifest))
-    results = _results(run, Yardstick(truth, reference, cost_of(reference, run.manifest)), seed)
+    results, scores = _results(run, Yardstick(grid, truth, reference, cost_of(reference, run.manifest)), seed)
     better = surely_better({label: r.delivered for label, r in results.items() if label != reference.label})
     sides = {label: Side(result.data, result.cost, result.comparison) for label, result in results.items()}
     own = sides.pop(reference.label)
@@ -119,7 +119,7 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
         better,
         _passing(run, results, reference),
         _inferiority(run, results, truth, reference, seed),
-        _recommendation(run, results, better, truth, seed),
+        _recommendation(run, results, better, scores | {reference.label: truth}, seed),
         cut_reference=cuts,
         problems=problems,
         warnings=warnings,
@@ -128,8 +128,8 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
 
 def _unreferenced(run: RunData, seed: int, problems: list[Unfinished], warnings: dict[str, list[str]]) -> Analysis:
     """Without a reference the methods are held against each other."""
-    results, allowed = _results(run, None, seed), allowed_pairs(run.manifest)
-    found = {label: not_separated(test_scores(run, d, seed=seed).within(allowed)) for label, d in run.methods.items()}
+    (results, scores), allowed = _results(run, None, seed), allowed_pairs(run.manifest)
+    found = {label: not_separated(own.within(allowed), seed=seed) for label, own in scores.items()}
     close = {label: numbers for label, numbers in found.items() if numbers}
     return Analysis(
         run,
@@ -142,20 +142,25 @@ def _unreferenced(run: RunData, seed: int, problems: list[Unfinished], warnings:
     )
 
 
-def _results(run: RunData, yardstick: Yardstick | None, seed: int) -> dict[str, MethodResult]:
-    """Every method; its own resamples are dropped as soon as they are summed up."""
+def _results(
+    run: RunData, yardstick: Yardstick | None, seed: int
+) -> tuple[dict[str, MethodResult], dict[str, ReferenceScores]]:
+    """Every method, and the test scores with resamples of those that may be recommended; they are large."""
     allowed = allowed_pairs(run.manifest)
     truth = yardstick.truth if yardstick else None
     first = pick(seed_mean(yardstick.data.ranking), allowed) if yardstick else None
-    found = {}
+    found: dict[str, MethodResult] = {}
+    kept: dict[str, ReferenceScores] = {}
     for label, data in run.methods.items():
         own = yardstick is not None and data is yardstick.data
-        scores = truth if own and truth is not None and allowed.all() else test_scores(run, data, seed=seed)
+        scores = yardstick.scores if yardstick and own else test_scores(run, data, seed=seed)
         best = pick(seed_mean(data.ranking), allowed)
         comparison = compare(truth, data.ranking, data.ran, own=own) if truth else Comparison()
         got = delivered(scores, best, truth, first)
         found[label] = method_result(run, data, cost_of(data, run.manifest), comparison, got, yardstick, allowed)
-    return found
+        if yardstick is None or got.gain.value >= 0:
+            kept[label] = scores
+    return found, kept
 
 
 def _summary(
@@ -200,7 +205,7 @@ def _recommendation(
     run: RunData,
     results: Mapping[str, MethodResult],
     better: Mapping[str, tuple[bool, bool]],
-    truth: ReferenceScores,
+    scores: Mapping[str, ReferenceScores],
     seed: int,
 ) -> Recommendation | None:
     reference = run.manifest.reference or ""
@@ -208,9 +213,8 @@ def _recommendation(
     pair = results[label].summary.best_pair if label else None
     if label is None or pair is None:
         return None
-    allowed = allowed_pairs(run.manifest)
-    own = truth if label == reference else test_scores(run, run.methods[label], seed=seed).within(allowed)
-    return Recommendation(label, pair, better.get(label, (False, False)), _close(run, own, seed))
+    close = _close(run, scores[label].within(allowed_pairs(run.manifest)), seed)
+    return Recommendation(label, pair, better.get(label, (False, False)), close)
 
 
 def _warnings(run: RunData) -> dict[str, list[str]]:

@@ -4,12 +4,14 @@ from harness.contract.ledger import PHASES
 from reports import formatting
 from reports.analysis import Analysis
 from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
-from reports.schema import Spent
+from reports.schema import Spent, ViewEntry
 from reports.tables import TextTable
 from reports.wording import budget_text
 
 NAMES = {"mean_score": "mean score", "delivered": "delivered score", "spearman": "Spearman", "regret": "regret"}
 """The frontier's qualities in words."""
+
+COST_NAMES = {"flops": "FLOPs", "seconds": "seconds"}
 
 VIEW_TEXT = {
     "as_run": "Each method with the budget it was given.",
@@ -25,12 +27,23 @@ VIEW_TEXT = {
 """What each view compares."""
 
 
+def view_notes(analysis: Analysis, view: str) -> list[str]:
+    """What to know of a view's entries, and why some have no numbers; methods with one note together."""
+    labels: dict[str, list[str]] = {}
+    for label, entry in getattr(analysis.summary.views, view).items():
+        if entry.note:
+            labels.setdefault(entry.note, []).append(label)
+    return [f"{', '.join(own)}: {note}." for note, own in labels.items()]
+
+
 def view_table(analysis: Analysis, view: str) -> TextTable:
-    """One view, both budgets beside every ratio."""
+    """One view, both budgets beside every ratio; without the methods that it says nothing of."""
     rows = []
     reference = analysis.summary.reference or "reference"
     matched = view in analysis.cut_reference
     for label, entry in getattr(analysis.summary.views, view).items():
+        if entry == ViewEntry(note=entry.note):
+            continue
         row = [label, formatting.times(entry.cost_ratio.flops), formatting.times(entry.cost_ratio.wall)]
         row += [formatting.number(entry.delivered), formatting.number(entry.mean_gap)]
         row += [formatting.number(entry.spearman), formatting.number(entry.regret)]
@@ -40,12 +53,12 @@ def view_table(analysis: Analysis, view: str) -> TextTable:
             row += [formatting.number(value) for value in shown]
         empty = Spent()
         row += [budget_text(entry.budget) if entry.budget != empty else "–"]
-        row += [budget_text(entry.reference_budget) if entry.reference_budget != empty else "–", entry.note or ""]
+        row += [budget_text(entry.reference_budget) if entry.reference_budget != empty else "–"]
         rows.append(row)
     columns = ["method", "cost ratio, FLOPs", "cost ratio, wall", "delivered score", "mean gap", "Spearman", "regret"]
     if matched:
         columns += [f"{name} of {reference} there" for name in ("delivered score", "mean gap", "Spearman", "regret")]
-    return TextTable([*columns, "budget", f"budget of {reference}", "note"], rows)
+    return TextTable([*columns, "budget", f"budget of {reference}"], rows)
 
 
 def cost_table(analysis: Analysis) -> TextTable:
@@ -66,7 +79,7 @@ def cost_table(analysis: Analysis) -> TextTable:
 
 
 def frontier_table(analysis: Analysis) -> TextTable | None:
-    """What nothing dominates, cheapest first; None when there are too few entries."""
+    """What each entry costs and is worth, and where nothing dominates it, cheapest first; None with too few entries."""
     entries = frontier_entries(analysis)
     if not entries:
         return None
@@ -77,9 +90,12 @@ def frontier_table(analysis: Analysis) -> TextTable | None:
             formatting.flops(e.flops),
             formatting.seconds(e.seconds),
             *(formatting.number(getattr(e, quality)) for quality in QUALITIES),
-            *("yes" if e.label in labels else "dominated" for labels in kept.values()),
+            *(
+                " and ".join(COST_NAMES[cost] for cost in COSTS if e.label in kept[cost, quality]) or "dominated"
+                for quality in QUALITIES
+            ),
         ]
         for e in sorted(entries, key=lambda e: e.flops)
     ]
-    panels = [f"on the frontier: {NAMES[quality]} for {cost}" for cost, quality in kept]
+    panels = [f"on the frontier: {NAMES[quality]} for" for quality in QUALITIES]
     return TextTable(["method", "FLOPs", "device time", *(NAMES[quality] for quality in QUALITIES), *panels], rows)

@@ -13,9 +13,11 @@ from reports.analysis import Analysis
 from reports.protagonists import Protagonist, others, protagonists
 from reports.rows import MethodResult
 from reports.search import search_needed
-from reports.tuning import tuning_text
 from reports.unreferenced import evidence_without_reference
 from reports.wording import budget_text, counted, estimated, pair_name, several
+
+RATE = "lr"
+"""Config field of a method's learning rate."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,24 @@ def _reference(analysis: Analysis, reference: MethodResult) -> list[str]:
         )
     else:
         out.append("It cannot be held against itself with fewer than two seeds: there is no noise ceiling.")
-    return [sentence for sentence in (*out, tuning_text(reference)) if sentence]
+    return [sentence for sentence in (*out, rates_text(reference)) if sentence]
+
+
+def rates_text(result: MethodResult) -> str:
+    """Whether a method's learning rate was tuned, and what that took; empty for a method without one."""
+    tuning, rate = result.summary.tuning, result.data.planned.config.get(RATE)
+    if tuning is not None and len(tuning.rates) > 1:
+        part = (tuning.flops or 0.0) / (result.summary.flops.total or 1.0)
+        kept = ", ".join(f"{one} for {formatting.count(number)}" for one, number in tuning.picked.items())
+        of = "all pairs together" if tuning.shared else "each pair"
+        return (
+            f"It is tuned: its learning rate was picked for {of} on validation data among "
+            f"{several([f'{one:g}' for one in tuning.rates], 8)} (kept: {kept} connectors), and {100 * part:.0f} % of "
+            "its FLOPs went to rates that were not kept."
+        )
+    if isinstance(rate, int | float):
+        return f"It is untuned: its learning rate of {rate:g} was set by hand, and another may give better connectors."
+    return ""
 
 
 def _separated(analysis: Analysis) -> str:

@@ -14,7 +14,7 @@ from reports.agreement_tables import agreement_table, candidate_table, metric_ta
 from reports.analysis import Analysis
 from reports.cautions import cautions
 from reports.constraints import limits
-from reports.cost_tables import VIEW_TEXT, cost_table, frontier_table, view_table
+from reports.cost_tables import VIEW_TEXT, cost_table, frontier_table, view_notes, view_table
 from reports.definitions import DEFINITIONS, Definition, linked
 from reports.evidence import evidence
 from reports.schema import Views
@@ -67,6 +67,7 @@ class ViewSection:
     name: str
     text: str
     table: TextTable
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,10 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "added_table": added_table(analysis),
         "pareto_table": pareto_table(analysis),
         "rank_table": rank_table(analysis) if analysis.reference is not None else None,
-        "views": [ViewSection(view, VIEW_TEXT[view], view_table(analysis, view)) for view in Views.model_fields]
+        "views": [
+            ViewSection(view, VIEW_TEXT[view], view_table(analysis, view), view_notes(analysis, view))
+            for view in Views.model_fields
+        ]
         if analysis.reference is not None and len(analysis.methods) > 1
         else [],
         "cost_table": cost_table(analysis),

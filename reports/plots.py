@@ -211,49 +211,60 @@ def ranks(analysis: Analysis) -> Figure | None:
 
 
 def curves(analysis: Analysis) -> Figure | None:
-    """Mean validation score, and rank correlation with the reference's full-budget test scores, against FLOPs."""
+    """Mean validation score, and rank correlation with the reference's full-budget test scores, against FLOPs.
+
+    Without a reference there is no rank correlation, and one panel.
+    """
     traces = {label: trace(analysis, result) for label, result in analysis.methods.items()}
     traces = {label: found for label, found in traces.items() if found and mean_point(found[-1]).flops > 0}
+    if analysis.truth is None:
+        traces = {n: found for n, found in traces.items() if analysis.methods[n].data.planned.kind != "score"}
     if not traces:
         return None
-    selection = analysis.manifest.selection
-    figure = Figure(figsize=(10, 4.4))
-    left, right = figure.subplots(1, 2)
-    spent: dict[Axes, list[float]] = {left: [], right: []}
+    figure = Figure(figsize=(10, 4.4) if analysis.truth is not None else (6, 4.4))
+    panels = list(np.atleast_1d(figure.subplots(1, 1 if analysis.truth is None else 2)))
+    spent: dict[Axes, list[float]] = {panel: [] for panel in panels}
     for number, (label, checkpoints) in enumerate(traces.items()):
-        result = analysis.methods[label]
-        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], MARKERS[number % len(MARKERS)]
         points = [mean_point(at) for at in checkpoints]
-        flops = [point.flops for point in points]
-        if result.data.planned.kind != "score":
-            means = np.array([np.nanmean(point.scores) for point in points])
-            shown = oriented(means, higher_is_better=selection.higher_is_better)
-            left.plot(flops, shown, label=label, color=colour, marker=marker, ms=4, lw=1.3)
-            spent[left] += [x for x, y in zip(flops, shown, strict=True) if np.isfinite(y)]
-            mark_epochs(left, points, list(shown), colour, below=number % 2 == 1)
-        if analysis.truth is not None:
-            own = result is analysis.reference
-            found = [ranked(analysis.truth, result.data, analysis.run, at, own=own) for at in checkpoints]
-            agreement = [comparison.spearman.value for comparison in found]
-            right.plot(flops, agreement, label=label, color=colour, marker=marker, ms=4, lw=1.3)
-            spent[right] += [x for x, y in zip(flops, agreement, strict=True) if y is not None and np.isfinite(y)]
-            mark_epochs(right, points, agreement, colour, below=number % 2 == 1)
-    left.set_ylabel(f"validation {selection.metric}, mean over pairs")
-    left.set_title("Score against FLOPs")
-    right.set_ylabel("Spearman with the reference's test scores")
-    right.set_title("Rank quality against FLOPs")
-    right.axhline(0, color="#999999", lw=0.8, ls=":")
-    ceiling = analysis.summary.noise_ceiling.spearman
-    if ceiling is not None:
-        right.axhline(ceiling, color="#555555", lw=1, ls="--", label="noise ceiling")
-    right.set_ylim(top=1.04)
-    for axis in (left, right):
-        if max(spent[axis], default=0) <= 0:
-            continue  # nothing to scale: no cell with a cost has finished
-        flops_axis(axis)
-    handles, labels = max((axis.get_legend_handles_labels() for axis in (left, right)), key=lambda found: len(found[0]))
+        for panel, heights in zip(panels, _heights(analysis, label, checkpoints, points), strict=False):
+            if heights is None:
+                continue
+            colour, marker = OKABE_ITO[number % len(OKABE_ITO)], MARKERS[number % len(MARKERS)]
+            flops = [point.flops for point in points]
+            panel.plot(flops, heights, label=label, color=colour, marker=marker, ms=4, lw=1.3)
+            spent[panel] += [x for x, y in zip(flops, heights, strict=True) if np.isfinite(y)]
+            mark_epochs(panel, points, heights, colour, below=number % 2 == 1)
+    panels[0].set_ylabel(f"validation {analysis.manifest.selection.metric}, mean over pairs")
+    panels[0].set_title("Score against FLOPs")
+    for panel in panels[1:]:
+        panel.set_ylabel("Spearman with the reference's test scores")
+        panel.set_title("Rank quality against FLOPs")
+        panel.axhline(0, color="#999999", lw=0.8, ls=":")
+        ceiling = analysis.summary.noise_ceiling.spearman
+        if ceiling is not None:
+            panel.axhline(ceiling, color="#555555", lw=1, ls="--", label="noise ceiling")
+        panel.set_ylim(top=1.04)
+    for panel in panels:
+        if max(spent[panel], default=0) > 0:  # else nothing to scale: no cell with a cost has finished
+            flops_axis(panel)
+    handles, labels = max((panel.get_legend_handles_labels() for panel in panels), key=lambda found: len(found[0]))
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def _heights(
+    analysis: Analysis, label: str, checkpoints: Sequence[dict[int, Point]], points: Sequence[Point]
+) -> tuple[list[float] | None, list[float] | None]:
+    """What a method's curve shows in each panel: mean score (none without connectors), and rank correlation."""
+    result, scores, ranks = analysis.methods[label], None, None
+    if result.data.planned.kind != "score":
+        means = np.array([np.nanmean(point.scores) for point in points])
+        scores = list(oriented(means, higher_is_better=analysis.manifest.selection.higher_is_better))
+    if analysis.truth is not None:
+        own = result is analysis.reference
+        found = [ranked(analysis.truth, result.data, analysis.run, at, own=own) for at in checkpoints]
+        ranks = [comparison.spearman.value for comparison in found]
+    return scores, ranks
 
 
 def flops_axis(axis: Axes) -> None:

@@ -13,6 +13,7 @@ from reports.ranking import pick
 from reports.rundata import MethodData, RunData
 from reports.schema import MethodSummary, Ndcg, Pair, SpearmanValue, Status, TopK, Value
 from reports.scores import ReferenceScores, seed_mean
+from reports.tuning import tuning_of
 from reports.views import cost_ratio
 
 
@@ -54,11 +55,13 @@ class Yardstick:
     """What every method is held against.
 
     Attributes:
-        truth: The reference's test scores, limited to the pairs that may be picked.
+        scores: The reference's test scores.
+        truth: The same, limited to the pairs that may be picked.
         data: The reference.
         cost: What it spent.
     """
 
+    scores: ReferenceScores
     truth: ReferenceScores
     data: MethodData
     cost: MethodCost
@@ -121,6 +124,7 @@ def method_result(
         updates_per_pair=cost.updates_per_pair,
         samples_per_pair=cost.samples_per_pair,
         trained_params=cost.trained_params,
+        tuning=tuning_of(data),
     )
     if yardstick is not None:
         row = _against(run, row, cost, yardstick, every_pair=found.pairs == len(pairs))

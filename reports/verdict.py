@@ -1,5 +1,7 @@
 """The verdict: at most three short sentences in plain words. Which pair, how sure, what it cost and would have cost."""
 
+import numpy as np
+
 from reports import formatting
 from reports.analysis import Analysis
 from reports.recommendation import Recommendation
@@ -50,20 +52,20 @@ def grid_name(reference: MethodResult) -> str:
 
 
 def _which(analysis: Analysis, result: MethodResult, chosen: Recommendation) -> str:
-    metric = analysis.summary.selection.metric
-    text = (
-        f"Stitch {pair_name(chosen.pair)} with {result.label}'s connector: {metric} {estimated(result.delivered.best)}"
-    )
-    if not analysis.summary.selection.higher_is_better:
-        text += " (lower is better)"
-    return f"{text} on test data."
+    pair, found, selection = pair_name(chosen.pair), result.delivered.best, analysis.summary.selection
+    if not np.isfinite(found.value):
+        return f"Stitch {pair}, which {result.label} picks; it trains no connector."
+    lower = "" if selection.higher_is_better else " (lower is better)"
+    return f"Stitch {pair} with {result.label}'s connector: {selection.metric} {estimated(found)}{lower} on test data."
 
 
 def _how_sure(analysis: Analysis, chosen: Recommendation) -> str:
     close, reference = _close(chosen), analysis.reference
     assert reference is not None, "there is a recommendation"
+    if analysis.summary.n_pairs == 1:
+        return "It is the only pair of this run."
     if not close:
-        return "How sure that is cannot be said: what single test queries gave is not stored."
+        return "How sure that is cannot be said: there are no test queries to resample."
     found, (best, mean) = analysis.methods[chosen.label].delivered, chosen.better
     if mean:
         gain = f"by {estimated(found.gap.turned)} on average"
@@ -80,7 +82,7 @@ def _close(chosen: Recommendation) -> str:
         return ""
     rivals = [pair for pair in chosen.close if pair != chosen.pair]
     if not rivals:
-        return "no other pair comes close on these test data"
+        return "all other pairs are worse on these test data"
     many = counted(len(rivals), "other pair")
     if chosen.pair not in chosen.close:
         return f"{many} did better on these test data, but not on validation"

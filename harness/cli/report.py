@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
     from reports.build import Report
 
-FULL_WIDTH = 150
-"""Columns that the whole table takes; a narrower screen shows ``SHORT`` of it."""
+DROPPED = ("kind", "batch_size", "wall", "cells", "updates_per_pair", "regret", "best_pair", "mean_score")
+"""Columns that a screen too narrow for the whole table goes without, in this order."""
 
-SHORT = ("method", "delivered", "mean_gap", "spearman", "flops", "cost_ratio")
 LEFT = ("method", "kind", "best_pair")
 
 LINE = 100
@@ -48,16 +47,20 @@ def print_report(made: Report) -> None:
 
 
 def _table(made: Report) -> Table:
+    """The first table, with as many columns as the screen has room for."""
     from reports.overview import OVERVIEW_COLUMNS
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    names = OVERVIEW_COLUMNS._fields if stdout.width >= FULL_WIDTH else SHORT
-    for name in names:
-        heading = narrow(getattr(OVERVIEW_COLUMNS, name))
-        table.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True)
-    for row in made.rows:
-        shown = row if names is OVERVIEW_COLUMNS._fields else row._replace(flops=row.flops.replace(" ", "\n"))
-        table.add_row(*(narrow(getattr(shown, name)) for name in names))
+    names, endless = list(OVERVIEW_COLUMNS._fields), stdout.options.update(max_width=10_000)
+    for dropped in (*DROPPED, None):
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in names:
+            heading = narrow(getattr(OVERVIEW_COLUMNS, name))
+            table.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True)
+        for row in made.rows:
+            table.add_row(*(narrow(getattr(row, name)) for name in names))
+        if dropped is None or stdout.measure(table, options=endless).maximum <= stdout.width:
+            break
+        names.remove(dropped)
     return table
 
 
@@ -75,6 +78,8 @@ def narrow(text: str) -> str:
     """Intervals, second names and remarks on a line of their own, so that many columns fit a screen."""
     for mark in (" [", " + ", " (", " / ", ", as run", ": "):
         text = text.replace(mark, "\n" + mark.strip(" ,"))
+    number, space, unit = text.rpartition(" ")
+    text = f"{number}\n{unit}" if space and unit.endswith("FLOP") else text
     for words in ("updates per pair", "delivered score", "mean score", "cost ratio"):
         text = text.replace(words, words.replace(" ", "\n", 1))
     return escape(text)

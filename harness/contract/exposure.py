@@ -56,8 +56,9 @@ def unlike_updates(methods: Mapping[str, Exposure]) -> list[str]:
     for epochs, updates in groups.items():
         if max(updates.values()) >= UNLIKE * min(updates.values()):
             each = ", ".join(f"{updates_text(n)} for {label}" for label, n in updates.items())
+            given = "1 epoch is" if epochs == 1 else f"{epochs:g} epochs are"
             found.append(
-                f"{epochs:g} epochs are not the same training: updates per pair are {each}. A step of a joint method "
-                "trains only some of the pairs."
+                f"{given} not the same training: updates per pair are {each}. A step of a joint method trains only "
+                "some of the pairs."
             )
     return found

@@ -49,3 +49,17 @@ def test_validate_says_what_it_found(world) -> None:
     assert (code, err) == (0, "")
     assert out.strip() == "ok: 3 image x 2 text encoders, 14 cells, images: 280 train, 40 validation, 80 test"
     assert not (world.folder / "runs").exists()
+
+
+def test_unlike_and_hardly_any_training_are_warned_of_and_not_rounded_away(world) -> None:
+    hyma = "methods.hyma={epochs: 1, batch_size: 64, pairs_per_step: 2}"
+    code, out, err = world.invoke("plan", "world.yaml", "--set", "methods.ape.epochs=1", "--set", hyma)
+    assert code == 0
+    assert "ape, the reference, gives each pair 4 updates: that is hardly any training" in out
+    assert "1 epoch is not the same training: updates per pair are 4 for ape, 1.3 for hyma" in out
+    row = next(line for line in out.splitlines() if "│ hyma" in line)
+    assert "1.3" in row
+    code, out, _ = world.invoke(
+        "plan", "world.yaml", "--set", "methods.ape.epochs=30", "--set", "methods.hyma.epochs=60"
+    )
+    assert "warning" not in out

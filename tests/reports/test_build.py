@@ -34,7 +34,8 @@ TOP = {
 METHOD = {
     "kind", "status", "spearman", "kendall", "ndcg", "topk_overlap", "best_pair", "best_pair_score", "oracle_pair",
     "delivered", "oracle_score", "regret", "best_pair_hit", "mean_score", "mean_gap", "flops", "cost_ratio", "wall_s",
-    "device_s", "batch_size", "pairs_per_step", "updates_per_pair", "samples_per_pair", "trained_params", "promises",
+    "device_s", "batch_size", "pairs_per_step", "updates_per_pair", "samples_per_pair", "trained_params", "tuning",
+    "promises",
 }  # fmt: skip
 FLOPS = {
     "total", "connector", "logits", "hypernet", "solve", "score", "optimizer", "eval", "wasted", "encode",

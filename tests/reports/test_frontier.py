@@ -4,16 +4,20 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from harness.run.store import RunStore
 from reports.analysis import analyse
 from reports.build import build_report
 from reports.frontier import COSTS, QUALITIES, FrontierRow, frontier_entries, staircase, undominated
+from reports.frontier_plot import connectors, frontier
+from reports.plots import STYLE
 
 GRID = [
     FrontierRow("cheap", 1.0, 9.0, 0.5, 0.2),
@@ -95,3 +99,32 @@ def test_an_unfinished_method_has_no_place(maker: Any, tmp_path: Path) -> None:
     methods["late"] = maker.Spec(np.full((2, 6), 0.5), status={(0, 0): "missing", (1, 1): "missing"})
     analysis = analyse(maker.run(tmp_path / "gaps", methods))
     assert [entry.label for entry in frontier_entries(analysis)] == ["ape", "hyma", "cka"]
+
+
+def test_what_costs_nothing_stands_in_a_band_of_its_own_that_says_so(maker: Any, tmp_path: Path) -> None:
+    with mpl.rc_context(STYLE):
+        figure = frontier(analyse(_ladder(maker, tmp_path)))
+        assert figure is not None
+        FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0]  # Spearman against FLOPs
+    bottom = figure.axes[2]  # whose ticks are labelled for its column
+    ticks = dict(zip(bottom.get_xticks(), (label.get_text() for label in bottom.get_xticklabels()), strict=True))
+    (zero,) = [place for place, text in ticks.items() if text == "0"]
+    drawn = {float(x) for line in axis.get_lines() for x in np.atleast_1d(line.get_xdata())}
+    assert zero in drawn
+    cheapest = 6e9  # ape@1, six pairs
+    assert zero < cheapest / 5
+    assert not [place for place, text in ticks.items() if text != "0" and place < cheapest / 3], "no number beside it"
+
+
+def test_both_figures_mark_the_reference(maker: Any, tmp_path: Path) -> None:
+    analysis = analyse(_ladder(maker, tmp_path))
+    with mpl.rc_context(STYLE):
+        drawn = {"connectors": connectors(analysis), "frontier": frontier(analysis)}
+    for figure in drawn.values():
+        assert figure is not None
+        assert any("ape@16" in text.get_text() for text in figure.axes[0].texts)
+    own = drawn["connectors"].axes[0]  # type: ignore[union-attr]
+    assert own.get_ylabel() == "test text_to_image_r5, mean over pairs"
+    value = analysis.summary.methods["ape@16"].mean_score
+    assert any(np.allclose(line.get_ydata(), value) for line in own.get_lines() if line.get_linestyle() == "--")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.run.records import TuningRecord
 from harness.run.store import RunStore
 from reports.analysis import Analysis, analyse
 from reports.evidence import evidence
@@ -87,7 +88,7 @@ def test_pairs_that_are_close_are_counted_and_a_clear_winner_is_clear(maker: Any
     close[4], clear[5] = close[5] - 0.002, 0.9
     for name, quality, expected in (
         ("close", close, "1 other pair may be as good."),
-        ("clear", clear, "No other pair comes close on these test data."),
+        ("clear", clear, "All other pairs are worse on these test data."),
     ):
         both = np.stack([quality, quality])
         store = maker.run(tmp_path / name, {"ape": maker.Spec(both, both)}, images=3, texts=2, queries=2000)
@@ -204,3 +205,24 @@ def test_choosing_separately_misses_only_a_pair_that_is_separated(maker: Any, tm
         parts = analysis.decomposition
         assert (parts.additive_best, parts.best) == (1, 3)
         assert expected in said(analysis)
+
+
+def with_rates(maker: Any, folder: Path, tuned: bool) -> str:
+    """What the evidence says of a grid's learning rate: one set by hand, or picked of two for each pair."""
+    both = np.stack([QUALITY, QUALITY])
+    store = maker.run(folder / "run", {"ape": maker.Spec(both, both, flops=100.0)}, images=3, texts=2)
+    manifest = store.manifest()
+    rate = [0.01, 0.02] if tuned else 0.01
+    methods = {"ape": manifest.methods["ape"].model_copy(update={"config": {"lr": rate}})}
+    store.write_manifest(manifest.model_copy(update={"methods": methods}))
+    for number, cell in enumerate(manifest.cells if tuned else ()):
+        kept = TuningRecord(tried=[0.01, 0.02], picked=[0.01 if number % 3 else 0.02], flops=40.0)
+        store.write_cell(store.record(cell.key).model_copy(update={"tuning": kept}), store.queries(cell.key))
+    return said(analyse(store))
+
+
+def test_an_untuned_grid_is_named_so_and_a_tuned_one_states_what_tuning_took(maker: Any, tmp_path: Path) -> None:
+    assert "It is untuned: its learning rate of 0.01 was set by hand" in with_rates(maker, tmp_path / "hand", False)
+    text = with_rates(maker, tmp_path / "tuned", True)
+    assert "picked for each pair on validation data among 0.01, 0.02 (kept: 0.01 for 8, 0.02 for 4 connectors)" in text
+    assert "40 % of its FLOPs went to rates that were not kept" in text
