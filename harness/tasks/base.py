@@ -94,7 +94,7 @@ class Evaluation(ABC):
 
     @abstractmethod
     def units(self, split: str) -> Mapping[str, Int[np.ndarray, " _"]]:
-        """Query name -> ``[queries]`` unit that each query belongs to, which a bootstrap resamples: see ``Index.units``."""
+        """Query name -> ``[queries]`` unit of each query: what a bootstrap resamples (``Index.units``)."""
 
     @abstractmethod
     def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from reports.analysis import analyse
-from reports.schema import CostRatio
 from reports.paper import PAPER_BATCH, PAPER_ROWS, grid_step_flops
+from reports.schema import CostRatio
 
 FULL = np.array([[0.5, 0.4, 0.3, 0.2]] * 2)
 SWAPPED = np.array([[0.4, 0.5, 0.3, 0.2]] * 2)  # best two swapped: Spearman 0.8, regret 0.1
