@@ -15,14 +15,18 @@ def scored(
     units: int = 200,
     seed_noise: float = 0.01,
     resamples: int = 300,
+    moved: np.ndarray | None = None,
 ) -> ReferenceScores:
     """Recalls of pairs whose expected recall is ``quality``, on one sample of test units, with their resamples.
 
     A query is a hit with just that probability. What decides it is shared by all pairs (how hard the query is), by the
-    seeds of a pair, or by nobody; seeds also move every pair's quality, and all pairs together.
+    seeds of a pair, or by nobody; seeds also move every pair's quality, and all pairs together, by ``seed_noise`` or as
+    ``moved`` says.
     """
     pairs = quality.size
-    moved = seed_noise * (rng.standard_normal((seeds, pairs)) + rng.standard_normal((seeds, 1)))
+    if moved is None:
+        moved = seed_noise * (rng.standard_normal((seeds, pairs)) + rng.standard_normal((seeds, 1)))
+    seeds = len(moved)
     limit = ndtri(np.clip(quality.reshape(1, -1) + moved, 1e-6, 1 - 1e-6))
     shared, own, rest = (rng.standard_normal((units, a, b)) for a, b in ((1, 1), (1, pairs), (seeds, pairs)))
     hits = (0.6 * shared + 0.6 * own + np.sqrt(0.28) * rest < limit).reshape(units, -1).astype(float)
