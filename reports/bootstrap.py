@@ -1,8 +1,8 @@
-"""Bootstrap over test images, resampled jointly for all pairs and seeds.
+"""Bootstrap over test units, resampled jointly for all pairs and seeds.
 
-Queries follow the test image they belong to (their ``unit``); the gallery they were ranked against stays as it
-was. A resample is a vector of whole-number weights over test images. For metrics that are means of queries the sums per
-image are sufficient: a resample's scores are then matrix products.
+A unit is a test image, or a group of near-duplicates where the data has groups. Queries follow the unit they belong to;
+the gallery they were ranked against stays as it was. A resample is a vector of whole-number weights over units. For
+metrics that are means of queries the sums per unit are sufficient: a resample's scores are then matrix products.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int32, Num
-from scipy.stats import norm
 
 from harness.contract.metric import Metric, measured
 from harness.contract.seeding import stream
@@ -18,7 +17,6 @@ from harness.contract.seeding import stream
 RESAMPLES = 1000
 RESAMPLES_SLOW = 300
 """Resamples for metrics without sufficient statistics (median rank), each computed from its queries."""
-JACKKNIFE_GROUPS = 200
 _CHUNK = 4_000_000
 
 
@@ -48,37 +46,23 @@ def pair_queries(
     return PairQueries(values, {query: np.asarray(array, dtype=np.int32) for query, array in unit.items()})
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Whole-number weights over test images: bootstrap resamples, and the jackknife (a group left out in each row)."""
-
-    bootstrap: Float[np.ndarray, "resamples images"]
-    jackknife: Float[np.ndarray, "groups images"]
-
-
 def draw_weights(
-    images: int, *, present: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> Weights:
-    """Draw resamples of test images, with as many images as there are.
+    units: int, *, present: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Float[np.ndarray, "resamples units"]:
+    """Whole-number weights over test units: resamples of as many units as there are.
 
     Args:
-        images: Size of the weight vectors.
-        present: The test images to draw from, all by default.
+        units: Size of the weight vectors.
+        present: The test units to draw from, all by default.
         resamples: Bootstrap resamples.
         seed: Of the draw.
     """
-    pool = np.arange(images) if present is None else present
+    pool = np.arange(units) if present is None else present
     rng = stream(seed, "bootstrap")
-    weights = np.zeros((resamples, images))
+    weights = np.zeros((resamples, units))
     for row in weights:
-        row += np.bincount(pool[rng.integers(len(pool), size=len(pool))], minlength=images)
-    everything = np.zeros(images)
-    everything[pool] = 1.0
-    groups = np.array_split(rng.permutation(pool), min(len(pool), JACKKNIFE_GROUPS))
-    jackknife = np.tile(everything, (len(groups), 1))
-    for row, group in zip(jackknife, groups, strict=True):
-        row[group] = 0.0
-    return Weights(weights, jackknife)
+        row += np.bincount(pool[rng.integers(len(pool), size=len(pool))], minlength=units)
+    return weights
 
 
 def is_slow(metrics: Mapping[str, Metric], metric: str) -> bool:
@@ -90,7 +74,7 @@ def resampled_scores(
     columns: Sequence[PairQueries | None],
     metrics: Mapping[str, Metric],
     metric: str,
-    weights: Float[np.ndarray, "resamples images"],
+    weights: Float[np.ndarray, "resamples units"],
 ) -> Float[np.ndarray, "resamples columns"]:
     """A metric of many connectors under many resamples of the units.
 
@@ -113,19 +97,23 @@ def resampled_scores(
 
 
 def _means(
-    columns: Sequence[PairQueries | None], metric: str, query: str, weights: Float[np.ndarray, "resamples images"]
+    columns: Sequence[PairQueries | None], metric: str, query: str, weights: Float[np.ndarray, "resamples units"]
 ) -> Float[np.ndarray, "resamples columns"]:
     """Sums per unit suffice: a resample's means are two matrix products."""
-    images = weights.shape[1]
-    sums = np.full((images, len(columns)), np.nan)
-    asked = np.ones((images, len(columns)))
-    for place, column in enumerate(columns):
-        if column is not None and metric in column.values:
-            unit = column.unit[query]
-            sums[:, place] = np.bincount(unit, weights=column.values[metric], minlength=images)
-            asked[:, place] = np.bincount(unit, minlength=images)
+    units = weights.shape[1]
+    sums = np.full((units, len(columns)), np.nan)
+    known = [(n, column) for n, column in enumerate(columns) if column is not None and metric in column.values]
+    for place, column in known:
+        sums[:, place] = np.bincount(column.unit[query], weights=column.values[metric], minlength=units)
+    owners = [column.unit[query] for _, column in known]
+    if all(np.array_equal(owner, owners[0]) for owner in owners):  # as ever, but in a run with gaps
+        asked = np.bincount(owners[0], minlength=units)[:, None] if owners else np.ones((units, 1))
+    else:
+        asked = np.ones((units, len(columns)))
+        for (place, _), owner in zip(known, owners, strict=True):
+            asked[:, place] = np.bincount(owner, minlength=units)
     out = np.empty((len(weights), len(columns)))
-    block = max(1, _CHUNK // images)
+    block = max(1, _CHUNK // units)
     for start in range(0, len(weights), block):
         rows = slice(start, start + block)
         out[rows] = (weights[rows] @ sums) / np.maximum(weights[rows] @ asked, 1.0)
@@ -133,7 +121,7 @@ def _means(
 
 
 def _medians(
-    columns: Sequence[PairQueries | None], metric: str, query: str, weights: Float[np.ndarray, "resamples images"]
+    columns: Sequence[PairQueries | None], metric: str, query: str, weights: Float[np.ndarray, "resamples units"]
 ) -> Float[np.ndarray, "resamples columns"]:
     """Each resample from its queries."""
     out = np.full((len(weights), len(columns)), np.nan)
@@ -165,7 +153,7 @@ def hull_interval(
     down, so their hull is wide on both sides; ``test_coverage_of_the_intervals`` simulates what it covers.
 
     Args:
-        value: The statistic on the test images as they are.
+        value: The statistic on the test units as they are.
         values: Under the bootstrap resamples.
         level: Coverage.
         upper: Largest possible value.
@@ -174,32 +162,3 @@ def hull_interval(
     if not np.isfinite(low) or not np.isfinite(value):
         return float("nan"), float("nan")
     return min(low, value, 2 * value - high), min(upper, max(high, value, 2 * value - low))
-
-
-def bca_interval(
-    value: float,
-    values: Float[np.ndarray, " resamples"],
-    jackknife: Float[np.ndarray, " groups"],
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Bias-corrected and accelerated interval (Efron 1987), for statistics that resampling biases.
-
-    Args:
-        value: The statistic on the test images as they are.
-        values: Under the bootstrap resamples; ties with ``value`` count half.
-        jackknife: With each group of test images left out.
-        level: Coverage.
-    """
-    known = values[np.isfinite(values)]
-    if not len(known) or not np.isfinite(value):
-        return float("nan"), float("nan")
-    below = ((known < value).sum() + 0.5 * (known == value).sum()) / len(known)
-    edge = 0.5 / len(known)
-    bias = norm.ppf(np.clip(below, edge, 1 - edge))
-    left = jackknife[np.isfinite(jackknife)]
-    spread = left.mean() - left if len(left) else np.zeros(1)
-    scale = (spread**2).sum() ** 1.5
-    acceleration = (spread**3).sum() / (6 * scale) if scale > 0 else 0.0
-    ends = bias + norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    low, high = np.quantile(known, norm.cdf(bias + ends / (1 - acceleration * ends)))
-    return float(min(low, value)), float(max(high, value))

@@ -35,7 +35,7 @@ class ReferenceScores:
         ran: ``[seeds, pairs]`` the method has a verdict (a number, or diverged: ranked last).
         higher_is_better: Of the metric as written.
         draws: ``[resamples, seeds, pairs]`` under the bootstrap; None without stored queries.
-        left_out: ``[groups, seeds, pairs]`` jackknife; None without stored queries.
+        units: Test units that were resampled; 0 without stored queries.
         encoders: ``[pairs, 2]`` number of the image and of the text encoder of every pair; None where it is not known.
     """
 
@@ -43,7 +43,7 @@ class ReferenceScores:
     ran: Bool[np.ndarray, "seeds pairs"]
     higher_is_better: bool
     draws: Cube | None = None
-    left_out: Float[np.ndarray, "groups seeds pairs"] | None = None
+    units: int = 0
     encoders: Integer[np.ndarray, "pairs 2"] | None = None
 
     @property
@@ -107,12 +107,8 @@ def test_scores(
         return found
     resamples = RESAMPLES_SLOW if is_slow(metrics, metric) else RESAMPLES
     weights = draw_weights(int(units.max()) + 1, present=units, resamples=resamples, seed=seed)
-
-    def cube(rows: np.ndarray) -> np.ndarray:
-        scores = resampled_scores(columns, metrics, metric, rows).reshape(len(rows), *data.test.shape)
-        return ranking.oriented(scores, higher_is_better=data.metric_higher)
-
-    return replace(found, draws=cube(weights.bootstrap), left_out=cube(weights.jackknife))
+    drawn = resampled_scores(columns, metrics, metric, weights).reshape(resamples, *data.test.shape)
+    return replace(found, draws=ranking.oriented(drawn, higher_is_better=data.metric_higher), units=len(units))
 
 
 def reference_scores(run: RunData, reference: MethodData, *, seed: int = 0) -> ReferenceScores:

@@ -29,8 +29,7 @@ def not_separated(truth: ReferenceScores, *, level: float = 0.95, seed: int = 0)
     left = np.flatnonzero(np.isfinite(mean))
     if noise is None or not len(left):
         return None
-    units = len(noise.draws) if truth.left_out is None else len(truth.left_out)
-    freedom = 1 / (1 / units + 1 / len(noise.draws))
+    freedom = 1 / (1 / (truth.units or len(noise.draws)) + 1 / len(noise.draws))
     while True:
         close = _close(mean[left], noise.draws[:, left], noise.covariance[np.ix_(left, left)], level, freedom)
         if close.all():

@@ -195,7 +195,9 @@ def _remarks(side: Side, cut: Cut) -> list[str]:
         return [f"{cut.data.label}, a shorter run with a schedule of its own, stands for {label}"]
     if cut.ended:
         return []
-    return [f"{label} is cut on its curve, where its learning rate had not decayed and its test scores are not known"]
+    decays = side.data.planned.config.get("schedule") != "constant"
+    rate = "where its learning rate had not decayed and" if decays else "where"
+    return [f"{label} is cut on its curve, {rate} its test scores are not known"]
 
 
 def _budget(cut: Cut, cost: MethodCost) -> Spent:

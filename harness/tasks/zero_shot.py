@@ -94,7 +94,8 @@ class ZeroShotEvaluation(Evaluation):
         """Every image is one query, of itself or of its group where there are groups."""
         index = self.dataset.index()
         labelled = np.isin(index.splits[split], self._labelled(split)[0])
-        return {"zero_shot": index.units(split)[labelled].astype(np.int32)}
+        units = np.unique(index.units(split)[labelled], return_inverse=True)[1]
+        return {"zero_shot": units.reshape(-1).astype(np.int32)}
 
     def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery:
         """Uniform ranks among the classes."""

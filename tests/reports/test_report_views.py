@@ -36,17 +36,18 @@ def analysed(maker: Any, folder: Path, hyma: dict[str, Any], ape: dict[str, Any]
 
 def test_matched_updates_reads_both_curves_off(maker: Any, tmp_path: Path) -> None:
     curve = {0.5: REVERSED, 1.0: SWAPPED}
-    found = analysed(maker, tmp_path, {"flops": 800, "updates": 60, "wall_s": 12, "checkpoints": curve})
+    ape = {"checkpoints": {0.25: REVERSED, 0.5: REVERSED, 0.6: SWAPPED, 1.0: FULL}}
+    found = analysed(maker, tmp_path, {"flops": 800, "updates": 60, "wall_s": 12, "checkpoints": curve}, ape)
     view = found.summary.views.matched_updates["hyma"]
     assert view.budget.updates_per_pair == pytest.approx(60)
     assert view.reference_budget.updates_per_pair == pytest.approx(60)
     assert view.budget.samples_per_pair == view.reference_budget.samples_per_pair == pytest.approx(60 * 128)
-    assert view.reference_budget.flops == pytest.approx(4 * 600)  # interpolated between checkpoints
+    assert view.reference_budget.flops == pytest.approx(4 * 600)
     assert view.cost_ratio.flops == pytest.approx(4 * 600 / 800)
     assert view.cost_ratio.wall == pytest.approx(4 * 6 / 12)
     assert view.spearman == pytest.approx(0.8)
     assert view.regret == pytest.approx(0.1)
-    # The grid itself, cut there: its scores are those of the checkpoint at 50 updates.
+    # The grid itself, cut there: its scores are those of the checkpoint at 60 updates.
     assert found.cut_reference["matched_updates"]["hyma"].spearman == pytest.approx(0.8)
 
 
