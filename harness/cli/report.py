@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.cli.common import RunFolder, open_run, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from reports.build import Report
 
@@ -51,16 +51,24 @@ def _table(made: Report) -> Table:
     from reports.overview import OVERVIEW_COLUMNS
 
     names, endless = list(OVERVIEW_COLUMNS._fields), stdout.options.update(max_width=10_000)
-    for dropped in (*DROPPED, None):
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in names:
-            heading = narrow(getattr(OVERVIEW_COLUMNS, name))
-            table.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True)
-        for row in made.rows:
-            table.add_row(*(narrow(getattr(row, name)) for name in names))
-        if dropped is None or stdout.measure(table, options=endless).maximum <= stdout.width:
+    table = _table_of(made, names)
+    for dropped in DROPPED:
+        if stdout.measure(table, options=endless).maximum <= stdout.width:
             break
         names.remove(dropped)
+        table = _table_of(made, names)
+    return table
+
+
+def _table_of(made: Report, names: Sequence[str]) -> Table:
+    from reports.overview import OVERVIEW_COLUMNS
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in names:
+        heading = narrow(getattr(OVERVIEW_COLUMNS, name))
+        table.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True)
+    for row in made.rows:
+        table.add_row(*(narrow(getattr(row, name)) for name in names))
     return table
 
 

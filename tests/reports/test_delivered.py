@@ -146,7 +146,7 @@ def resampled(hits: np.ndarray, seed: int) -> ReferenceScores:
         PairQueries({"text_to_image_r5": hits[:, p].astype(np.uint8)}, {"text_to_image": unit}) for p in range(pairs)
     ]
     weights = draw_weights(images, resamples=200, seed=seed)
-    draws = resampled_scores(columns, Retrieval.metrics, "text_to_image_r5", weights.bootstrap)[:, None]
+    draws = resampled_scores(columns, Retrieval.metrics, "text_to_image_r5", weights)[:, None]
     return ReferenceScores(hits.mean(axis=0)[None], np.ones((1, pairs), dtype=bool), True, draws)
 
 

@@ -127,4 +127,5 @@ def test_both_figures_mark_the_reference(maker: Any, tmp_path: Path) -> None:
     own = drawn["connectors"].axes[0]  # type: ignore[union-attr]
     assert own.get_ylabel() == "test text_to_image_r5, mean over pairs"
     value = analysis.summary.methods["ape@16"].mean_score
+    assert value is not None
     assert any(np.allclose(line.get_ydata(), value) for line in own.get_lines() if line.get_linestyle() == "--")
