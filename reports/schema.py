@@ -104,6 +104,15 @@ class CostRatio(Part):
     wall: Number = None
 
 
+class TuningSummary(Part):
+    """The learning rates of a method that has one, over all seeds. One rate: nothing was tuned."""
+
+    rates: list[float]  # peak rates that were tried, rising
+    picked: dict[str, int]  # rate -> connectors (one for each pair and seed) that were kept at it
+    flops: Number = None  # per seed, spent at rates that were not kept: a part of flops.total
+    shared: bool = False  # one rate for all pairs, else one for each
+
+
 class MethodSummary(Part):
     """One method's row. The reference's own row is leave-one-seed-out."""
 
@@ -127,9 +136,10 @@ class MethodSummary(Part):
     device_s: Number = None  # seconds inside fit, per seed
     batch_size: int | None = None  # null: no batches, or not the same in all cells
     pairs_per_step: int | None = None
-    updates_per_pair: Number = None
-    samples_per_pair: Number = None
-    trained_params: int | None = None  # per seed
+    updates_per_pair: Number = None  # at one learning rate
+    samples_per_pair: Number = None  # at one learning rate
+    trained_params: int | None = None  # per seed, at one learning rate
+    tuning: TuningSummary | None = None  # null: a method without a learning rate
     promises: None = None  # reserved
 
 

@@ -34,6 +34,23 @@ class PairMetrics(Record):
     test: dict[str, dict[str, float]] = {}
 
 
+class TuningRecord(Record):
+    """The learning rates of a cell, and what it cost to choose between them.
+
+    Attributes:
+        tried: Peak rates that were tried, rising. One: nothing was tuned.
+        picked: ``[pairs]`` peak rate of each pair's connector, in the order of ``CellRecord.pairs``; None for a pair
+            without a connector.
+        shared: Whether one rate was picked for all pairs together.
+        flops: FLOPs spent at rates that were not picked, a part of the ledger's total.
+    """
+
+    tried: list[float]
+    picked: list[float | None]
+    shared: bool = False
+    flops: float = 0.0
+
+
 class LostPair(Record):
     """A pair of a joint cell whose training broke down while the others' went on: it has no metrics."""
 
@@ -49,12 +66,12 @@ class CheckpointRecord(Record):
     Attributes:
         step: Optimiser steps so far.
         epoch: Epochs so far.
-        updates_per_pair: Mean updates per pair so far.
-        samples_per_pair: Mean samples per pair so far.
-        flops: The method's total FLOPs so far (for this cell).
+        updates_per_pair: Mean updates per pair so far, at one learning rate.
+        samples_per_pair: Mean samples per pair so far, at one learning rate.
+        flops: The method's total FLOPs so far (for this cell), at all learning rates.
         seconds: Seconds so far (for this cell).
-        scores: ``[pairs]`` the method's score of each of the cell's pairs, in the order of ``CellRecord.pairs``; None
-            for a pair that has been lost.
+        scores: ``[pairs]`` the method's score of each of the cell's pairs, in the order of ``CellRecord.pairs``, at the
+            learning rate that is picked at the end; None for a pair that has been lost.
     """
 
     step: int
@@ -72,7 +89,7 @@ class LedgerRecord(Record):
     Attributes:
         flops: Phase -> FLOPs, over PHASES and SHARED_PHASES (``encode`` is kept in the manifest, not here).
         seconds: Phase or section -> seconds.
-        updates: Pair-updates done: steps x pairs per step.
+        updates: Pair-updates done, at all learning rates: steps x pairs per step.
         samples: Pair-samples seen: updates x batch size.
     """
 
@@ -130,9 +147,9 @@ class CellRecord(Record):
         ledger: What was spent, also by a cell that failed.
         batch_size: Samples per update, None for methods without batches.
         pairs_per_step: Pairs that take part in one step.
-        updates_per_pair: Updates each pair received (mean).
-        samples_per_pair: Samples each pair saw (mean).
-        trained_params: Parameters that the method trained.
+        updates_per_pair: Updates each pair received (mean), at the learning rate that was kept.
+        samples_per_pair: Samples each pair saw (mean), at the learning rate that was kept.
+        trained_params: Parameters that the method trained, at one learning rate.
         wall_s: Seconds inside the cell.
         device_s: Seconds inside ``fit`` on the compute device.
         cpus: CPUs held.
@@ -142,6 +159,7 @@ class CellRecord(Record):
         error: One line: what went wrong.
         traceback: Its traceback, for the log.
         warnings: Things a reader should know.
+        tuning: Learning rates that were tried and kept; None for a method without one.
         banks: Bank (``<dataset> <modality> <encoder id>``) -> sha256 of the embeddings that the cell was made from.
         provenance: Host, versions, commit, time.
     """
@@ -172,6 +190,7 @@ class CellRecord(Record):
     error: str | None = None
     traceback: str | None = None
     warnings: list[str] = []
+    tuning: TuningRecord | None = None
     banks: dict[str, str] = {}
     provenance: dict[str, Any] = {}
 
