@@ -44,6 +44,11 @@ def eigh_flops(n: int) -> float:
     return 9.0 * n**3
 
 
+def qr_flops(rows: int, columns: int) -> float:
+    """Orthonormal basis of ``[rows, columns]`` by Householder reflections (5.2.2): 4 n^2 (m - n / 3)."""
+    return 4.0 * columns * columns * (rows - columns / 3)
+
+
 @dataclass(frozen=True)
 class Moments:
     """Means and covariances of paired rows, float64; every caption is a row, beside its image.

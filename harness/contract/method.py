@@ -25,8 +25,8 @@ class Method(Protocol):
     """A way to rank pairs: a frozen dataclass whose fields are its settings in the sweep file.
 
     What else a method may have is a Protocol of its own: ``Estimates``, ``PublishedEstimates``, ``RungEstimates``,
-    ``TriesRates``, ``WithoutBudget``, ``Recommended``, ``ReadsParams``, ``Smokes``, and ``Policy`` or ``AsyncPolicy`` of
-    ``harness.contract.stopping``.
+    ``TriesRates``, ``WithoutBudget``, ``Recommended``, ``ReadsParams``, ``Smokes``, and ``Policy`` or ``AsyncPolicy``
+    of ``harness.contract.stopping``.
     """
 
     kind: ClassVar[Kind]
@@ -163,6 +163,7 @@ METHODS: Registry[type[Method]] = Registry(
         "low_rank": "baselines.additive:LowRank",
         "mutual_knn": "baselines.kernel_scores:MutualKnn",
         "procrustes": "baselines.closed_form:Procrustes",
+        "polished": "baselines.polished:Polished",
         "random": "baselines.heuristics:Random",
         "ridge": "baselines.closed_form:Ridge",
         "shared_connector": "baselines.shared:SharedConnector",

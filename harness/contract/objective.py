@@ -72,6 +72,26 @@ class StackedObjective(Protocol):
         ...
 
 
+@runtime_checkable
+class FitsScale(Protocol):
+    """An objective whose temperature can be fitted to connectors that are there before training."""
+
+    def fit_scale(self, connector: Connector, pairs: Sequence[Pair], batch: Batch) -> None:
+        """Set the pairs' learned logit scales to what suits this batch best; fixed ones stay.
+
+        Args:
+            connector: Its tensors carry the pairs on a leading axis.
+            pairs: The pairs, all of one shape.
+            batch: What to fit to.
+        """
+        ...
+
+    @classmethod
+    def fit_scale_flops(cls, dims: Dims, pair: Pair, batch_size: int, logit_scale: LogitScale) -> float:
+        """FLOPs of fitting one pair's scale, without those of its connector."""
+        ...
+
+
 OBJECTIVES: Registry[type[Objective]] = Registry(
     "objective", {"info_nce": "harness.objectives.info_nce:InfoNce"}, group="harness.objectives"
 )

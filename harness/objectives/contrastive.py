@@ -20,6 +20,9 @@ LARGEST_SCALE = 100.0
 FIRST_SCALE = 1 / 0.07
 """Where a learned logit scale starts (CLIP)."""
 
+SCALES = (7.0, 14.0, 28.0, 56.0, LARGEST_SCALE)
+"""Logit scales that are tried where one is fitted."""
+
 
 class Contrastive:
     """Base of objectives that compare every mapped row of a batch with every row of the other side.
@@ -72,12 +75,33 @@ class Contrastive:
 
     def stacked_loss(self, connector: Connector, pairs: Sequence[Pair], batch: Batch) -> Float[Tensor, " pairs"]:
         """``[pairs]`` losses of connectors of equal shape, computed together."""
-        sides = [batch.sides(pair, self._setting.direction) for pair in pairs]
-        source, target = (torch.stack([pair[side] for pair in sides]).to(self._setting.dtype) for side in (0, 1))
-        mapped = connector(source).to(self._setting.dtype)
+        mapped, target = self._stacked_sides(connector, pairs, batch)
         scales = self.scales
         of_pairs = scales if tuple(pairs) == self._setting.pairs else scales[[self._row[pair] for pair in pairs]]
         return self.contrast(mapped, target, of_pairs)
+
+    @torch.no_grad()
+    def fit_scale(self, connector: Connector, pairs: Sequence[Pair], batch: Batch) -> None:
+        """The best of ``SCALES`` for each pair, by its loss over the batch."""
+        if not self.log_scale.requires_grad:
+            return
+        mapped, target = self._stacked_sides(connector, pairs, batch)
+        tried = torch.tensor(SCALES, dtype=mapped.dtype, device=mapped.device)
+        losses = torch.stack([self.contrast(mapped, target, scale.expand(len(pairs))) for scale in tried])
+        self.log_scale[[self._row[pair] for pair in pairs]] = tried[losses.argmin(0)].log()
+
+    @classmethod
+    def fit_scale_flops(cls, dims: Dims, pair: Pair, batch_size: int, logit_scale: LogitScale) -> float:
+        """One logits product for each scale that is tried."""
+        return len(SCALES) * 2.0 * batch_size * batch_size * dims.out_dim if logit_scale == "learned" else 0.0
+
+    def _stacked_sides(
+        self, connector: Connector, pairs: Sequence[Pair], batch: Batch
+    ) -> tuple[Float[Tensor, "pairs batch dim"], Float[Tensor, "pairs batch dim"]]:
+        """(what the connectors make of the mapped side, the targets)."""
+        sides = [batch.sides(pair, self._setting.direction) for pair in pairs]
+        source, target = (torch.stack([pair[side] for pair in sides]).to(self._setting.dtype) for side in (0, 1))
+        return connector(source).to(self._setting.dtype), target
 
     @classmethod
     def step_flops(cls, dims: Dims, pair: Pair, batch_size: int) -> Mapping[str, float]:
