@@ -80,7 +80,7 @@ class Polished(Recipe):
     components: Count = 256
     rows: Rows = 4096
     captions: Captions = "mean"
-    penalties: Annotated[tuple[Penalties, ...], Field(min_length=1)] = ((0.3, 3.0),)
+    penalties: Annotated[tuple[Penalties, ...], Field(min_length=1)] | None = None
 
     kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 1
