@@ -3,7 +3,7 @@
 import abc
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -15,8 +15,11 @@ from harness.contract.problem import Sizes
 from harness.contract.registry import Registry
 from hyma.initialise import uniform_linear
 
-Means = Mapping[str, Tensor]
-"""Encoder id -> mean embedding ``[dim]``, of a batch or of the training bank."""
+Side = tuple[Literal["image", "text"], str]
+"""An encoder and its modality: one id may stand on both sides of a grid."""
+
+Means = Mapping[Side, Tensor]
+"""Encoder -> mean embedding ``[dim]``, of a batch or of the training bank."""
 
 
 class Conditioning(nn.Module, abc.ABC):
@@ -142,8 +145,8 @@ class MeanFeatures(Conditioning):
         """The linear map of the padded means."""
         rows = []
         for image, text in pairs:
-            parts = [_padded(means[image], self._image_dim)]
-            parts += [_padded(means[text], self._text_dim)] if self._text_dim else []
+            parts = [_padded(means["image", image], self._image_dim)]
+            parts += [_padded(means["text", text], self._text_dim)] if self._text_dim else []
             rows.append(torch.cat(parts))
         return self.linear(torch.stack(rows))
 

@@ -1,11 +1,14 @@
 """The common base of methods that train one hypernetwork for all pairs; a variant is a subclass with other defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 
 from harness.contract.budget import Budget
 from harness.contract.connector import Connector
@@ -17,7 +20,7 @@ from harness.training.counting import estimate_training
 from harness.training.loop import train
 from harness.training.recipe import Positive, Recipe
 from harness.training.trainee import PairByPair
-from hyma.conditioning import Means
+from hyma.conditioning import Means, Side
 from hyma.exposure import SAMPLERS, check_per_step
 from hyma.hypernetwork import Architecture, Hypernetwork
 from hyma.initialise import Init
@@ -131,23 +134,27 @@ def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: 
 
 def batch_means(pairs: Sequence[Pair], batch: Batch, dtype: torch.dtype, *, texts: bool) -> Means:
     """Mean embedding of every image (and text) encoder of these pairs over one batch, on the device."""
-    means = {image: batch.image(image).mean(0) for image in dict.fromkeys(i for i, _ in pairs)}
-    if texts:
-        means |= {text: batch.text(text).mean(0) for text in dict.fromkeys(t for _, t in pairs)}
-    return {encoder: mean.to(dtype) for encoder, mean in means.items()}
+    means: dict[Side, Tensor] = {}
+    for image in dict.fromkeys(image for image, _ in pairs):
+        means["image", image] = batch.image(image).mean(0).to(dtype)
+    for text in dict.fromkeys(text for _, text in pairs) if texts else ():
+        means["text", text] = batch.text(text).mean(0).to(dtype)
+    return means
 
 
 def bank_means(problem: Problem, dtype: torch.dtype = torch.float32) -> Means:
     """Mean embedding of every encoder of the problem over its training bank, on the device."""
-    means = {}
-    for names, read, rows in (
-        (dict.fromkeys(image for image, _ in problem.pairs), problem.train.images, len(problem.train.image_rows)),
-        (dict.fromkeys(text for _, text in problem.pairs), problem.train.texts, len(problem.train.caption_rows)),
-    ):
-        for name in names:
-            total = torch.zeros((), dtype=torch.float64)
-            for start in range(0, rows, ROWS_AT_ONCE):
-                at = torch.arange(start, min(start + ROWS_AT_ONCE, rows)).numpy()
-                total = total + read(name, at).double().sum(0)
-            means[name] = (total / rows).to(problem.device, dtype)
+    train, pairs = problem.train, problem.pairs
+    means: dict[Side, Tensor] = {}
+    for image in dict.fromkeys(image for image, _ in pairs):
+        means["image", image] = _bank_mean(train.images, image, len(train.image_rows)).to(problem.device, dtype)
+    for text in dict.fromkeys(text for _, text in pairs):
+        means["text", text] = _bank_mean(train.texts, text, len(train.caption_rows)).to(problem.device, dtype)
     return means
+
+
+def _bank_mean(read: Callable[[str, np.ndarray], Tensor], encoder: str, rows: int) -> Float[Tensor, " dim"]:
+    total = torch.zeros((), dtype=torch.float64)
+    for start in range(0, rows, ROWS_AT_ONCE):
+        total = total + read(encoder, np.arange(start, min(start + ROWS_AT_ONCE, rows))).double().sum(0)
+    return total / rows

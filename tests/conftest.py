@@ -1,5 +1,6 @@
 """Fixtures for all tests; shapes of arrays and tensors are checked at run time while tests run."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -54,6 +55,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a hundredth of a second whenever anybody in this process looks at it."""
+    looks = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: next(looks) / 100)
 
 
 HARNESS = [sys.executable, "-m", "harness"]

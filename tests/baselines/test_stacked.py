@@ -1,6 +1,6 @@
 """ape_stacked is ape: parameters, scores, FLOPs; and what it adds: learning rates of its own for each pair."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,21 @@ from baselines.ape import Ape
 from baselines.stacked import ApeStacked
 from harness.connectors.linear import Linear
 from harness.errors import HarnessError
-from harness.method import Batch, Budget, Connector, Dims, Direction, Pair, Problem, ScoringCost, Split
+from harness.method import (
+    Batch,
+    Budget,
+    Connector,
+    Dims,
+    Direction,
+    Objective,
+    ObjectiveSetting,
+    Pair,
+    Problem,
+    ScoringCost,
+    Split,
+    StackedObjective,
+)
+from harness.objectives.info_nce import InfoNce
 from harness.training.counting import counted
 from harness.training.loop import train
 from tests.problems import Table, connector_of, connectors_of, problem_of, silent, sizes_of, tables
@@ -29,7 +43,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class World:
     split: Split
 
-    def problem(self, pairs: tuple[Pair, ...], *, depth: int = 0, direction: Direction = "text_to_image") -> Problem:
+    def problem(
+        self,
+        pairs: tuple[Pair, ...],
+        *,
+        depth: int = 0,
+        direction: Direction = "text_to_image",
+        objective: type[Objective] = InfoNce,
+    ) -> Problem:
         sizes = sizes_of(
             IMAGES,
             TEXTS,
@@ -37,6 +58,7 @@ class World:
             train_images=96,
             connector=connector_of(depth, 16),
             direction=direction,
+            objective=objective,
             scoring=ScoringCost(96, 192, 96.0 * 192),
         )
 
@@ -83,6 +105,31 @@ def test_fifty_steps_equal_ape(world: World, precision: str, tolerance: float, d
         assert together[pair].tensors.keys() == alone.tensors.keys()
         for name, theirs in alone.tensors.items():
             torch.testing.assert_close(together[pair].tensors[name], theirs, rtol=0, atol=tolerance)
+
+
+class OneByOne:
+    """InfoNCE as an objective that computes one pair at a time: each pair's own scale is a tensor of its own."""
+
+    def __init__(self, setting: ObjectiveSetting) -> None:
+        self._of_one = InfoNce(setting)
+
+    def parameters(self) -> Sequence[torch.Tensor]:
+        return self._of_one.parameters()
+
+    def loss(self, connector: Connector, pair: Pair, batch: Batch) -> torch.Tensor:
+        return self._of_one.loss(connector, pair, batch)
+
+    step_flops, trained_params = InfoNce.step_flops, InfoNce.trained_params
+
+
+def test_an_objective_of_one_pair_at_a_time_trains_as_ape_does(world: World) -> None:
+    settings: dict[str, Any] = {"batch_size": 32, "lr": 1e-2, "clip": 0.05, "precision": "fp64"}
+    assert not isinstance(OneByOne, StackedObjective)
+    together = trained(world, ApeStacked(**settings), PAIRS, steps=20, objective=OneByOne)
+    for pair in PAIRS:
+        alone = trained(world, Ape(**settings), (pair,), steps=20)[pair]
+        for name, theirs in alone.tensors.items():
+            torch.testing.assert_close(together[pair].tensors[name], theirs, rtol=0, atol=1e-8)
 
 
 def test_scores_flops_and_updates_are_the_sum_of_apes(world: World) -> None:

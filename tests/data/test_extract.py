@@ -38,7 +38,7 @@ def stored(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
-def test_a_bank_holds_what_the_encoder_says_normalised(pictures: Dataset, tmp_path: Path, modality: Any):
+def test_a_bank_holds_what_the_encoder_says_normalised(pictures: Dataset, tmp_path: Path, ticking: None, modality: Any):
     seen: list[tuple[int, int]] = []
     bank = extract(
         pictures, SPEC, modality, tmp_path / "r", batch_size=7, shard_rows=16, progress=lambda *at: seen.append(at)
@@ -77,7 +77,9 @@ def test_latency_is_the_median_of_the_batches_and_no_part_of_the_bank(
     assert (again.meta.digest, again.meta.identity) == (bank.meta.digest, bank.meta.identity)
 
 
-def test_latency_survives_an_interruption(pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_latency_survives_an_interruption(
+    pictures: Dataset, tmp_path: Path, ticking: None, monkeypatch: pytest.MonkeyPatch
+):
     join = extract_module._join
     monkeypatch.setattr(extract_module, "_join", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

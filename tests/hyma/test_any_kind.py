@@ -1,5 +1,6 @@
 """Whatever a connector kind lists is predicted and trained: shapes, start, FLOPs, and what is learnt."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from harness.connectors.mlp import Mlp
 from harness.connectors.stored import from_bytes, to_bytes
 from harness.contract.method import Estimates, Method
 from harness.errors import HarnessError
-from harness.method import Budget, ConnectorKind, Dims, TensorShape
+from harness.method import Budget, ConnectorKind, Dims, Fit, TensorShape
 from hyma.decoders import DECODERS
 from hyma.encoder_layers import EncoderLayers
 from hyma.hyper_align import HyperAlign
@@ -142,10 +143,17 @@ def test_encoders_own_one_part_for_all_their_pairs() -> None:
     }
 
 
-def test_an_encoder_on_both_sides_has_a_layer_for_each() -> None:
-    """CLIP models embed both images and captions, under one name."""
-    sizes = numbered_sizes([6], [4])
-    sizes = type(sizes)(**{**vars(sizes), "pairs": (("x", "x"),), "image_dims": {"x": 6}, "text_dims": {"x": 4}})
-    mapped, target = EncoderLayers(space_dim=5).owned(sizes, seed=0).values()
-    assert mapped["into.weight"].shape == (5, 4)
-    assert target["out_of.weight"].shape == (6, 5)
+@pytest.mark.parametrize("name", METHODS)
+def test_an_encoder_may_stand_on_both_sides(name: str) -> None:
+    """CLIP models embed images and captions, under one name: they have a layer, a mean and a condition on each side."""
+
+    def trained(images: tuple[str, str], texts: tuple[str, str]) -> Fit:
+        rows = views(128, dict.fromkeys(images, 9)), views(128, dict.fromkeys(texts, 8), seed=1)
+        return matched(*rows, metric="text_to_image_r5").fit(METHODS[name], budget=Budget(updates_per_pair=60))
+
+    fit, apart = trained(("clip", "other"), ("clip", "words")), trained(("i0", "i1"), ("t0", "t1"))
+    assert fit.trained_params == apart.trained_params
+    assert dict(fit.ledger.flops) == dict(apart.ledger.flops)
+    assert np.mean(list(fit.scores.values())) > 2 * 5 / 32, "twice what is found by chance"
+    if name in ("hyma", "hyper_align"):  # whose numbers know no names
+        assert list(fit.scores.values()) == list(apart.scores.values())

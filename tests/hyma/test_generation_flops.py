@@ -9,7 +9,7 @@ from hyma.conditioning import CONDITIONINGS
 from hyma.decoders import DECODERS
 from hyma.encoder_layers import EncoderLayers
 from hyma.joint import Joint
-from tests.hyma.networks import network_of
+from tests.hyma.networks import means_of, network_of
 
 JOINT = "epochs: 8, batch_size: 64, pairs_per_step: 3"
 METHODS = {
@@ -27,7 +27,7 @@ def test_the_closed_form_of_generating_equals_flop_counter(
 ) -> None:
     sizes = sizes_of([10, 30], [7, 20], depth)
     network = network_of(sizes, conditioning=conditioning, decoder=decoder)
-    means = {name: torch.ones(dim) for name, dim in {**sizes.image_dims, **sizes.text_dims}.items()}
+    means = means_of(sizes)
     with torch.no_grad():
         assert counted(lambda: network(sizes.pairs, means)) == network.forward_flops(len(sizes.pairs))
 

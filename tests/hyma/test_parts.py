@@ -12,15 +12,9 @@ from hyma.conditioning import CONDITIONINGS
 from hyma.decoders import DECODERS
 from hyma.exposure import published
 from hyma.hypernetwork import Architecture, Hypernetwork
-from tests.hyma.networks import counted_generation, network_of
+from tests.hyma.networks import counted_generation, means_of, network_of
 
 CONDITIONING_NAMES, DECODER_NAMES = CONDITIONINGS.names(), DECODERS.names()
-
-
-def means_of(sizes: Sizes) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    dims = {**sizes.image_dims, **sizes.text_dims}
-    return {name: torch.randn(dim, generator=generator) / dim**0.5 for name, dim in dims.items()}
 
 
 def first_weight(sizes: Sizes, architecture: Architecture, pair: tuple[str, str], seed: int) -> torch.Tensor:
@@ -72,7 +66,10 @@ def test_a_published_slice_is_the_first_rows_over_the_root_of_their_number(sizes
     sizes = sizes_of([24, 64], [40])
     built = Architecture(conditioning="features", init="published", scaling="published", layer_dim=0, hidden=(32, 64))
     network = Hypernetwork(sizes, built, seed=0)
-    same = means_of(sizes) | {"i0": torch.zeros(24), "i1": torch.zeros(64)}  # one condition for both
+    same = means_of(sizes) | {
+        ("image", "i0"): torch.zeros(24),
+        ("image", "i1"): torch.zeros(64),
+    }  # one condition for both
     made = network(sizes.pairs, same)
     small, large = (made[image, "t0"].tensors for image in ("i0", "i1"))
     weight, bias = "layers.0.weight", "layers.0.bias"
@@ -100,7 +97,7 @@ def test_features_see_only_means_and_pad_with_zeros(sizes_of) -> None:
     linear = network.condition.linear
     assert isinstance(linear, torch.nn.Linear)
     padded = linear.weight[:, :10] @ mean + linear.bias
-    told = network.condition([("i0", "t0")], {"i0": mean, "t0": torch.zeros(8)})
+    told = network.condition([("i0", "t0")], {("image", "i0"): mean, ("text", "t0"): torch.zeros(8)})
     torch.testing.assert_close(told[0], padded)
 
 

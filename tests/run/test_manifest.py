@@ -15,11 +15,10 @@ def test_the_manifest_holds_resolved_configs_and_facts(finished) -> None:
     assert manifest.rows["train"] + manifest.rows["validation"] + manifest.rows["test"] == 400
     assert [e.dim for e in manifest.image_encoders] == [12, 20, 12]
     assert manifest.elapsed_s is not None
-    assert manifest.elapsed_s > 0
     assert manifest.provenance["versions"]["torch"]
 
 
-def test_the_latency_of_an_encoder_is_the_stated_one_or_else_the_measured(world, tmp_path) -> None:
+def test_the_latency_of_an_encoder_is_the_stated_one_or_else_the_measured(world, tmp_path, ticking) -> None:
     facts = "image_encoders=[{id: 'synthetic:8', seconds_per_sample: 0.25}, 'synthetic:9']"
     (tmp_path / "m.csv").write_text("image,caption\n" + "".join(f"{n}.png,number {n}\n" for n in range(12)))
     for n in range(12):

@@ -1,6 +1,5 @@
 """What the plan says that training will cost is what the ledger holds afterwards, whatever is trained and how."""
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -128,12 +127,7 @@ def test_a_race_books_what_was_foreseen(world: Made, name: str, precision: str, 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_budget_of_seconds_runs_and_says_what_it_is(
-    world: Made, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
-) -> None:
-    """On a clock that goes on by a hundredth of a second whenever anybody looks at it."""
-    looks = itertools.count()
-    monkeypatch.setattr("time.perf_counter", lambda: next(looks) / 100)
+def test_a_budget_of_seconds_runs_and_says_what_it_is(world: Made, ticking: None, name: str, precision: str) -> None:
     method, limit = method_of(name, precision), Budget(seconds=0.2)
     if isinstance(method, ApeInRungs):
         with pytest.raises(HarnessError, match="cannot be budgeted in seconds"):
