@@ -50,7 +50,7 @@ def evidence(analysis: Analysis) -> list[Paragraph]:
     left = len(others(analysis)) - len(spoken)
     if left > 0:
         found.append(Paragraph("Others", [f"The table has {counted(left, 'more method')}."]))
-    return [*found, Paragraph("Is a search over pairs needed", [search_needed(analysis)])]
+    return [*found, Paragraph("Is a search over pairs needed?", [search_needed(analysis)])]
 
 
 def _reference(analysis: Analysis, reference: MethodResult) -> list[str]:

@@ -40,7 +40,8 @@ def print_report(made: Report) -> None:
         _say([f"Careful: {text}"])
     stdout.print(_table(made))
     for part in made.evidence:
-        _say([f"{part.title}. {' '.join(part.sentences)}"], bold=len(part.title) + 1)
+        title = part.title if part.title.endswith("?") else f"{part.title}."
+        _say([f"{title} {' '.join(part.sentences)}"], bold=len(title))
     for gap in made.gaps:
         _say([gap.line])
     stdout.print(f"report: {made.where}/index.html", soft_wrap=True, markup=False, highlight=False)
