@@ -15,13 +15,12 @@ from pydantic import Field
 
 from baselines.ape import Ape
 from harness.contract.budget import Budget
-from harness.contract.fit import Estimate, Fit, Progress
-from harness.contract.ledger import Ledger
+from harness.contract.fit import Estimate, Fit, Progress, Tuning
 from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
 from harness.contract.seeding import stream
 from harness.errors import HarnessError
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, refuse_shared
 
 Grid = Int64[np.ndarray, "pairs 2"]
 """(image encoder's number, text encoder's number) of every pair."""
@@ -165,6 +164,9 @@ class Cover(Recipe):
     kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 2
 
+    def __post_init__(self) -> None:
+        refuse_shared(self.tune)
+
     @abstractmethod
     def predict(
         self, grid: Grid, chosen: Int64[np.ndarray, " chosen"], y: Float[np.ndarray, " chosen"], seed: int
@@ -182,20 +184,17 @@ class Cover(Recipe):
         fits: dict[Pair, Fit] = {}
         for number, position in enumerate(chosen):
             pair = pairs[position]
-            ledger = Ledger()  # its own, because ape reads its updates off it
-            alone = replace(problem, sizes=replace(problem.sizes, pairs=(pair,)), ledger=ledger)
+            alone = replace(problem, sizes=replace(problem.sizes, pairs=(pair,)))
             before = number
 
             def reported(step: int, steps: int, before: int = before) -> None:
                 progress(before * steps + step, len(chosen) * steps)
 
-            try:
-                fits[pair] = ape.fit(alone, budget.shared_by(len(chosen)), seed=seed, progress=reported)
-            finally:
-                problem.ledger.include(ledger)
+            fits[pair] = ape.fit(alone, budget.shared_by(len(chosen)), seed=seed, progress=reported)
             if fits[pair].diverged:
                 break
         done = list(fits.values())
+        tunings = [fit.tuning for fit in done if fit.tuning]
         common = Fit(
             scores={},
             ledger=problem.ledger,
@@ -206,6 +205,11 @@ class Cover(Recipe):
             trained_params=sum(fit.trained_params for fit in done),
             diverged=done[-1].diverged,
             warnings=tuple(dict.fromkeys(note for fit in done for note in fit.warnings)),
+            tuning=Tuning(
+                tried=self.rates,
+                picked={pair: lr for own in tunings for pair, lr in own.picked.items()},
+                flops=sum(own.flops for own in tunings),
+            ),
         )
         if common.diverged:
             return common

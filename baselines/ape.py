@@ -14,7 +14,7 @@ from harness.contract.problem import Problem, Sizes
 from harness.contract.seeding import generator
 from harness.training.counting import estimate_training
 from harness.training.loop import train
-from harness.training.recipe import Positive, Recipe
+from harness.training.recipe import Rates, Recipe, refuse_shared
 from harness.training.trainee import PairByPair
 
 
@@ -30,15 +30,18 @@ class Ape(Recipe):
     The batches depend on the seed alone, the initial weights on seed and pair.
     """
 
-    lr: Positive = 2e-3
+    lr: Rates = 2e-3
 
     kind: ClassVar[Kind] = "per_pair"
     version: ClassVar[int] = 2
     pairs_alone: ClassVar[Literal[True]] = True
 
+    def __post_init__(self) -> None:
+        refuse_shared(self.tune)
+
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train the cell's one pair."""
-        return train(problem, budget, self, self.trainee(problem, seed), seed=seed, progress=progress)
+        return train(problem, budget, self, lambda: self.trainee(problem, seed), seed=seed, progress=progress)
 
     def trainee(self, problem: Problem, seed: int) -> PairByPair:
         """The pair's fresh connector, as ``train`` wants it."""

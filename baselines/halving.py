@@ -65,11 +65,12 @@ class ApeInRungs(Ape):
         for own in sizes:
             before: Mapping[str, float] = {}
             before_updates = 0.0
+            # A rung is scored at its end only.
+            once = len(self.rates) * sum(own.score_flops(pair) for pair in own.pairs)
             for number, end in enumerate(rungs):
                 share = shares[min(number, len(shares) - 1)]
                 spent = self.estimate(own, end)
                 for phase, value in spent.flops.items():
-                    once = sum(own.score_flops(pair) for pair in own.pairs)
                     flops[phase] = flops.get(phase, 0.0) + share * (
                         once if phase == "eval" else value - before.get(phase, 0.0)
                     )

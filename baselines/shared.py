@@ -38,6 +38,10 @@ class SharedConnector(Recipe):
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all groups together."""
+        return train(problem, budget, self, lambda: self.trainee(problem, seed), seed=seed, progress=progress)
+
+    def trainee(self, problem: Problem, seed: int) -> PairByPair:
+        """The groups' fresh connectors, as ``train`` wants them."""
         sizes = problem.sizes
         shared: dict[Group, Connector] = {}
         for pair in problem.pairs:
@@ -50,14 +54,13 @@ class SharedConnector(Recipe):
         def connectors(pairs: Sequence[Pair]) -> Mapping[Pair, Connector]:
             return {pair: shared[group_of(sizes, pair)] for pair in pairs}
 
-        trainee = PairByPair(
+        return PairByPair(
             parameters=[tensor for connector in shared.values() for tensor in connector.tensors.values()],
             objective=problem.objective(logit_scale=self.logit_scale, dtype=self.dtype),
             connectors=connectors,
             pair_sampler=itertools.repeat(problem.pairs),
             pairs_per_step=len(problem.pairs),
         )
-        return train(problem, budget, self, trainee, seed=seed, progress=progress)
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of the spending."""

@@ -15,7 +15,7 @@ from harness.contract.budget import Budget
 from harness.contract.connector import Connector, ConnectorKind
 from harness.contract.fit import Estimate, Fit, Progress
 from harness.contract.objective import Objective, StackedObjective
-from harness.contract.pairs import Pair
+from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
 from harness.contract.registry import near
 from harness.contract.split import Batch
@@ -34,7 +34,7 @@ class Stack:
         kind: Their kind.
         tensors: Each pair's fresh tensors.
         objectives: What they minimise: one for all pairs together if it can compute them so, else one for each.
-        lr: Their peak learning rate.
+        lr: Their own peak learning rate; None: the recipe's.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Stack:
         kind: ConnectorKind,
         tensors: Sequence[Mapping[str, Tensor]],
         objectives: Sequence[Objective],
-        lr: float,
+        lr: float | None,
     ) -> None:
         self.pairs, self.objectives, self.lr = tuple(pairs), tuple(objectives), lr
         self._together = isinstance(self.objectives[0], StackedObjective)
@@ -122,10 +122,9 @@ class StackedTrainee(Trainee):
         """The tensors of all stacks."""
         return [tensor for stack in self.stacks for tensor in stack.trained]
 
-    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """One group per stack, with its own learning rate."""
-        del recipe
-        return [{"params": stack.trained, "lr": stack.lr} for stack in self.stacks]
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """One group per stack, with its own learning rate if it has one."""
+        return [{"params": stack.trained, "lr": stack.lr or lr} for stack in self.stacks]
 
     def backward(self, recipe: Recipe, device: torch.device, pairs: Sequence[Pair], batch: Batch) -> None:
         """Forward and backward of every pair's own loss."""
@@ -155,13 +154,17 @@ class ApeStacked(Recipe):
 
     lrs: Mapping[str, Positive] = field(default_factory=dict)
 
-    kind: ClassVar[Literal["joint"]] = "joint"
+    kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 2
     pairs_alone: ClassVar[Literal[True]] = True
 
+    def __post_init__(self) -> None:
+        if self.lrs and len(self.rates) > 1:
+            raise ValueError("lrs gives pairs rates of their own, and lr several to pick from; give one of them")
+
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all pairs."""
-        return train(problem, budget, self, self.trainee(problem, seed), seed=seed, progress=progress)
+        return train(problem, budget, self, lambda: self.trainee(problem, seed), seed=seed, progress=progress)
 
     def trainee(self, problem: Problem, seed: int) -> StackedTrainee:
         """All pairs' fresh connectors, stacked."""
@@ -172,6 +175,7 @@ class ApeStacked(Recipe):
             pair_sampler=itertools.repeat(problem.pairs),
             pairs_per_step=len(problem.pairs),
             stacks=stacks,
+            own_rates={pair: stack.lr for stack in stacks if stack.lr for pair in stack.pairs},
             independent=[pair for stack in stacks for pair in stack.pairs],
         )
 
@@ -181,7 +185,7 @@ class ApeStacked(Recipe):
         params = sum(sizes.connector.params(sizes.dims(pair)) for pair in sizes.pairs)
         return estimate_training(sizes, budget, self, pairs_per_step=len(sizes.pairs), parameters=params)
 
-    def _stack(self, problem: Problem, pairs: Sequence[Pair], lr: float, seed: int) -> Stack:
+    def _stack(self, problem: Problem, pairs: Sequence[Pair], lr: float | None, seed: int) -> Stack:
         kind, sizes = problem.sizes.connector, problem.sizes
         tensors = [
             kind.init(sizes.dims(pair), pair_generator(seed, pair), device=problem.device, dtype=self.dtype)
@@ -194,15 +198,15 @@ class ApeStacked(Recipe):
     def _objective(self, problem: Problem, pairs: Sequence[Pair]) -> Objective:
         return problem.objective(logit_scale=self.logit_scale, dtype=self.dtype, pairs=tuple(pairs))
 
-    def _grouped(self, sizes: Sizes) -> list[tuple[list[Pair], float]]:
-        """Pairs of equal shape and learning rate, and that rate."""
+    def _grouped(self, sizes: Sizes) -> list[tuple[list[Pair], float | None]]:
+        """Pairs of equal shape and learning rate, and that rate where it is their own."""
         names = {name for pair in sizes.pairs for name in _names(pair)}
         for name in self.lrs:
             if name not in names:
                 raise HarnessError(f"lrs names {name!r}, which is no pair or encoder here", fix=near(name, names))
         groups: dict[Any, list[Pair]] = {}
         for pair in sizes.pairs:
-            lr = next((self.lrs[name] for name in _names(pair) if name in self.lrs), self.lr)
+            lr = next((self.lrs[name] for name in _names(pair) if name in self.lrs), None)
             groups.setdefault((sizes.dims(pair), lr), []).append(pair)
         return [(pairs, lr) for (_, lr), pairs in groups.items()]
 

@@ -10,13 +10,14 @@ device, the ledger that every FLOP is booked in, and ``score(pair, connector)``:
 data. ``fit`` returns a score for each pair and, unless its kind is ``score``, a connector for each.
 
 What a method may also have is a Protocol of its own: ``Estimates`` (what a cell will cost), ``PublishedEstimates``,
-``RungEstimates``, ``WithoutBudget``, ``ReadsParams``, ``Smokes``, ``Policy`` and ``AsyncPolicy`` (stopping trailing
-pairs). ``baselines/ape.py`` is a small method; ``docs/adding_a_method.md`` walks through others.
+``RungEstimates``, ``TriesRates`` (learning rates), ``WithoutBudget``, ``ReadsParams``, ``Smokes``, ``Policy`` and
+``AsyncPolicy`` (stopping trailing pairs). ``baselines/ape.py`` is a small method; ``docs/adding_a_method.md`` walks
+through others.
 """
 
 from harness.contract.budget import Budget
 from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, Tensors, TensorShape
-from harness.contract.fit import Checkpoint, Estimate, Fit, Progress
+from harness.contract.fit import Checkpoint, Estimate, Fit, Progress, Tuning
 from harness.contract.ledger import PHASES, Ledger
 from harness.contract.method import (
     METHODS,
@@ -27,6 +28,7 @@ from harness.contract.method import (
     ReadsParams,
     RungEstimates,
     Smokes,
+    TriesRates,
     WithoutBudget,
     estimate_of,
     takes_budget,
@@ -74,6 +76,8 @@ __all__ = [
     "StackedObjective",
     "TensorShape",
     "Tensors",
+    "TriesRates",
+    "Tuning",
     "WithoutBudget",
     "estimate_of",
     "takes_budget",

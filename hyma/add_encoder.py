@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.contract.budget import Budget
 from harness.contract.connector import Connector
-from harness.contract.fit import Checkpoint, Estimate, Fit, Progress
+from harness.contract.fit import Checkpoint, Estimate, Fit, Progress, Tuning
 from harness.contract.ledger import Ledger
 from harness.contract.pairs import Pair
 from harness.contract.problem import Problem, Sizes
@@ -57,13 +58,18 @@ class AddEncoder(Hyma):
     version: ClassVar[int] = 4
     smoke: ClassVar[Mapping[str, int]] = {"condition_updates": 1}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.rates) > 1:
+            raise ValueError("the new condition is fitted to one joint run; give lr one rate")
+
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """The joint run, then the new condition; scores and connectors of all pairs."""
         known, new = self._parts(problem.sizes)
         network = self.network(known, seed).to(problem.device, self.dtype)
         of_known = dataclasses.replace(problem, sizes=known)
-        trainee = joint_trainee(self, of_known, network, seed)
-        joint = train(of_known, budget, self, trainee, seed=seed, progress=progress)
+        trainee = joint_trainee(self, of_known, network, seed, partial(bank_means, of_known, self.dtype))
+        joint = train(of_known, budget, self, lambda: trainee, seed=seed, progress=progress)
         if joint.diverged:
             return joint
         of_new, ledger = dataclasses.replace(problem, sizes=new), problem.ledger
@@ -78,6 +84,7 @@ class AddEncoder(Hyma):
         spent, scored = ledger.total, ledger.flops.get("eval", 0.0)
         added = self._fit_condition(of_new, network, condition, seed, progress)
         scores = {**joint.scores, **added.scores}
+        picked = {pair: self.rates[0] for pair in known.pairs} | {pair: self.condition_lr for pair in new.pairs}
         training = ledger.total - spent - (ledger.flops.get("eval", 0.0) - scored)
         note = (
             f"the condition of {self.held_out} took {training / len(new.pairs):.4g} FLOPs of training for each of "
@@ -93,6 +100,7 @@ class AddEncoder(Hyma):
             samples_per_pair=ledger.samples / len(problem.pairs),
             trained_params=joint.trained_params + added.trained_params,
             diverged=added.diverged,
+            tuning=Tuning(tried=self.rates, picked=picked),
             warnings=(*joint.warnings, *added.warnings, note),
         )
 
@@ -169,7 +177,7 @@ class AddEncoder(Hyma):
             shuffle=self.shuffle,
         )
         budget = Budget(updates_per_pair=self.condition_updates)
-        return train(problem, budget, recipe, trainee, seed=seed, progress=progress)
+        return train(problem, budget, recipe, lambda: trainee, seed=seed, progress=progress)
 
 
 class NewCondition(nn.Module):

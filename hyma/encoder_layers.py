@@ -20,7 +20,7 @@ from harness.contract.problem import Problem, Sizes
 from harness.contract.seeding import generator
 from harness.training.counting import estimate_training
 from harness.training.loop import train
-from harness.training.recipe import Positive, Recipe
+from harness.training.recipe import Rates, Recipe
 from harness.training.trainee import PairByPair
 from hyma.exposure import SAMPLERS
 from hyma.joint import Size
@@ -73,7 +73,7 @@ class EncoderLayers(Recipe):
         sampling: As in ``hyma.joint.Joint``.
     """
 
-    lr: Positive = 1e-2
+    lr: Rates = 1e-2
     space_dim: Size = 128
     pairs_per_step: Size = 4
     sampling: str = "balanced"
@@ -83,7 +83,7 @@ class EncoderLayers(Recipe):
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all encoders' layers together."""
-        return train(problem, budget, self, self.trainee(problem, seed), seed=seed, progress=progress)
+        return train(problem, budget, self, lambda: self.trainee(problem, seed), seed=seed, progress=progress)
 
     def trainee(self, problem: Problem, seed: int) -> PairByPair:
         """Every encoder's fresh layers, as ``train`` wants them."""

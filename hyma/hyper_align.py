@@ -13,7 +13,7 @@ from harness.contract.fit import Estimate
 from harness.contract.problem import Sizes
 from harness.errors import HarnessError
 from harness.training.counting import step_flops
-from harness.training.recipe import Fraction, Positive
+from harness.training.recipe import Fraction, Positive, Rates
 from hyma.hypernetwork import Architecture
 from hyma.initialise import Init
 from hyma.joint import Joint, Size
@@ -35,7 +35,7 @@ class HyperAlign(Joint):
     """
 
     batch_size: Annotated[int, Field(gt=1)] = 512
-    lr: Positive = 1e-2
+    lr: Rates = 1e-2
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     logit_scale: Literal["learned"] | Positive = 100.0
     conditioning: str = "features"
@@ -73,9 +73,10 @@ class HyperAlign(Joint):
         steps = epochs * math.ceil(sizes.train_images / self.batch_size)
         generated = (ours.flops["hypernet"] - ours.generation) / (ours.updates_per_pair / share)
         once = step_flops(sizes, sizes.pairs, self.batch_size)
+        at_all_rates = share * len(self.rates)
         step = {
-            "connector": share * once["connector"],
-            "logits": share * 2 * once["logits"],
+            "connector": at_all_rates * once["connector"],
+            "logits": at_all_rates * 2 * once["logits"],
             "hypernet": generated,
         }
         return Estimate(

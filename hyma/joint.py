@@ -1,7 +1,8 @@
 """The common base of methods that train one hypernetwork for all pairs; a variant is a subclass with other defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from harness.contract.problem import Problem, Sizes
 from harness.contract.split import Batch
 from harness.training.counting import estimate_training
 from harness.training.loop import train
-from harness.training.recipe import Positive, Recipe
+from harness.training.recipe import Rates, Recipe
 from harness.training.trainee import PairByPair
 from hyma.conditioning import Means
 from hyma.exposure import SAMPLERS, check_per_step
@@ -44,7 +45,7 @@ class Joint(Recipe):
         scaling: ``fan_in`` or ``published``.
     """
 
-    lr: Positive = 4e-3
+    lr: Rates = 4e-3
     pairs_per_step: Size = 4
     sampling: str = "balanced"
     shuffle: bool = True
@@ -84,9 +85,16 @@ class Joint(Recipe):
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all pairs' connectors together."""
-        network = self.network(problem.sizes, seed).to(problem.device, self.dtype)
-        trainee = joint_trainee(self, problem, network, seed)
-        return train(problem, budget, self, trainee, seed=seed, progress=progress)
+
+        @cache
+        def means() -> Means:
+            return bank_means(problem, self.dtype)
+
+        def fresh() -> PairByPair:
+            network = self.network(problem.sizes, seed).to(problem.device, self.dtype)
+            return joint_trainee(self, problem, network, seed, means)
+
+        return train(problem, budget, self, fresh, seed=seed, progress=progress)
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending."""
@@ -104,17 +112,26 @@ class Joint(Recipe):
         )
 
 
-def joint_trainee(method: Joint, problem: Problem, network: Hypernetwork, seed: int) -> PairByPair:
+def joint_trainee(
+    method: Joint, problem: Problem, network: Hypernetwork, seed: int, means: Callable[[], Means]
+) -> PairByPair:
     """What ``train`` needs to train a hypernetwork.
 
     A conditioning on features sees the means of the step's batch while it trains; for scoring and export it sees the
     means over the training banks, so that connectors do not depend on the last batch.
+
+    Args:
+        method: The settings.
+        problem: What is trained on.
+        network: What is trained.
+        seed: Of the pairs' order.
+        means: Gives the means over the training banks; asked only where they are needed.
     """
-    frozen_means = bank_means(problem, method.dtype) if network.needs_means else None
+    frozen_means = means() if network.needs_means else None
 
     def from_batch(pairs: Sequence[Pair], batch: Batch) -> Mapping[Pair, Connector]:
-        means = batch_means(pairs, batch, method.dtype, texts=network.condition.reads_texts)
-        return network(pairs, means)
+        own = batch_means(pairs, batch, method.dtype, texts=network.condition.reads_texts)
+        return network(pairs, own)
 
     return PairByPair(
         parameters=list(network.parameters()),

@@ -49,12 +49,14 @@ def plan(
     phases = sorted({phase for e in counted.values() for phase in e.flops or {} if phase != "total"})
     table = Table(title=f"{config.name}: {len(resolved.pairs)} pairs, seeds {config.seeds}", title_justify="left")
     published = config.flop_convention == "published"
+    tuned = any(len(e.rates) > 1 for e in counted.values())
     beside = ("total as we count",) if published else ()
     headers = (
         "method",
         "cells",
         "done",
         "to do",
+        *(("rates",) if tuned else ()),
         "updates/pair",
         "trained params",
         *phases,
@@ -68,7 +70,8 @@ def plan(
         costs += [short(e.flops_ours["total"]) if e.flops_ours else "-"] if published else []
         updates = updates_text(e.updates_per_pair)
         counts = len(cells[label]), done[label], len(cells[label]) - done[label]
-        table.add_row(label, *map(str, counts), updates, short(e.trained_params), *costs)
+        rates = [str(len(e.rates) or "-")] if tuned else []
+        table.add_row(label, *map(str, counts), *rates, updates, short(e.trained_params), *costs)
     stdout.print(table)
     for warning in _warnings(planned, counted):
         stdout.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)

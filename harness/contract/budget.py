@@ -8,11 +8,11 @@ class Budget:
     """When to stop: exactly one limit.
 
     Attributes:
-        epochs: Passes over the training images (of one caption each).
-        updates_per_pair: Steps in which each pair takes part.
-        flops: The method's FLOPs of training (all pairs of the cell together).
-        seconds: Wall-clock of the training (all pairs of the cell together). Where it ends depends on the machine, so
-            such a budget is not reproducible.
+        epochs: Passes over the training images (of one caption each), at every learning rate that is tried.
+        updates_per_pair: Steps in which each pair takes part, at every learning rate that is tried.
+        flops: The method's FLOPs of training (all pairs and learning rates of the cell together).
+        seconds: Wall-clock of the training (all pairs and learning rates of the cell together). Where it ends depends
+            on the machine, so such a budget is not reproducible.
     """
 
     epochs: float | None = None

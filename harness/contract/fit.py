@@ -26,6 +26,23 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """The learning rates of a training, and what it cost to choose between them.
+
+    Attributes:
+        tried: Peak rates that were tried, rising. One: nothing was tuned.
+        picked: Pair -> peak rate of its connector.
+        shared: Whether one rate was picked for all pairs together.
+        flops: FLOPs spent at rates that were not picked, a part of the ledger's total.
+    """
+
+    tried: tuple[float, ...]
+    picked: Mapping[Pair, float]
+    shared: bool = False
+    flops: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """What a method returns.
 
@@ -38,12 +55,13 @@ class Fit:
         ledger: ``problem.ledger``.
         batch_size: Samples per update; None without batches.
         pairs_per_step: Pairs that take part in a step; None without steps.
-        updates_per_pair: Mean over the pairs.
-        samples_per_pair: Mean over the pairs.
-        trained_params: Parameters trained.
+        updates_per_pair: Mean over the pairs, at the learning rate that was kept.
+        samples_per_pair: Mean over the pairs, at the learning rate that was kept.
+        trained_params: Parameters trained at one learning rate.
         diverged: Set when training broke down; what was reached before stands in the other fields.
         lost: Pairs whose own training broke down while the others' went on. They have no score and no connector.
         warnings: Things a reader should know.
+        tuning: Learning rates that were tried and kept; None for a method without one.
         state: What the pair's next rung needs to go on, for a method with rungs.
     """
 
@@ -60,6 +78,7 @@ class Fit:
     diverged: Diverged | None = None
     lost: Mapping[Pair, Diverged] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    tuning: Tuning | None = None
     state: Mapping[str, Tensor] | None = None
 
 
@@ -69,8 +88,8 @@ class Estimate:
 
     Attributes:
         flops: Phase -> FLOPs.
-        updates_per_pair: Mean over the pairs.
-        trained_params: Parameters that will be trained.
+        updates_per_pair: Mean over the pairs, at one learning rate.
+        trained_params: Parameters that will be trained, at one learning rate.
         generation: FLOPs of the ``hypernet`` phase that make connectors for scoring, and not for a step of training.
     """
 

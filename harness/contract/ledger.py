@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,11 @@ class Ledger:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     updates: int = 0
     samples: int = 0
+    _whole: Ledger | None = field(default=None, repr=False)
+
+    def part(self) -> Ledger:
+        """An empty ledger for a part of the work: what is booked there is booked here as well."""
+        return Ledger(_whole=self)
 
     def add(self, phase: str, flops: float) -> None:
         """Book FLOPs.
@@ -36,25 +41,32 @@ class Ledger:
         if phase not in PHASES and phase not in SHARED_PHASES:
             raise ValueError(f"unknown phase {phase!r}; phases: {', '.join(PHASES + SHARED_PHASES)}")
         self.flops[phase] += flops
+        if self._whole:
+            self._whole.add(phase, flops)
+
+    def add_updates(self, pairs: int, batch_size: int) -> None:
+        """Book one step in which so many pairs took part."""
+        self.updates += pairs
+        self.samples += pairs * batch_size
+        if self._whole:
+            self._whole.add_updates(pairs, batch_size)
+
+    def add_seconds(self, section: str, seconds: float) -> None:
+        """Book seconds in a section of the code."""
+        self.seconds[section] += seconds
+        if self._whole:
+            self._whole.add_seconds(section, seconds)
 
     @contextmanager
     def beside(self) -> Iterator[None]:
         """Book FLOPs spent inside as ``runner_eval``: what the harness asks for is no part of the method's total."""
         before = dict(self.flops)
-        yield
+        with self._whole.beside() if self._whole else nullcontext():
+            yield
         for phase in PHASES:
             if spent := self.flops.get(phase, 0.0) - before.get(phase, 0.0):
                 self.flops[phase] = before.get(phase, 0.0)
-                self.add("runner_eval", spent)
-
-    def include(self, other: Ledger) -> None:
-        """Add what a part of the work has booked for itself."""
-        for phase, flops in other.flops.items():
-            self.flops[phase] += flops
-        for name, seconds in other.seconds.items():
-            self.seconds[name] += seconds
-        self.updates += other.updates
-        self.samples += other.samples
+                self.flops["runner_eval"] += spent
 
     @property
     def total(self) -> float:
@@ -68,4 +80,4 @@ class Ledger:
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - start
+            self.add_seconds(name, time.perf_counter() - start)

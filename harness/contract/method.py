@@ -22,8 +22,8 @@ class Method(Protocol):
     """A way to rank pairs: a frozen dataclass whose fields are its settings in the sweep file.
 
     What else a method may have is a Protocol of its own: ``Estimates``, ``PublishedEstimates``, ``RungEstimates``,
-    ``WithoutBudget``, ``TrainsPairsAlone``, ``ReadsParams``, ``Smokes``, and ``Policy`` or ``AsyncPolicy`` of
-    ``harness.contract.stopping``.
+    ``TriesRates``, ``WithoutBudget``, ``TrainsPairsAlone``, ``ReadsParams``, ``Smokes``, and ``Policy`` or
+    ``AsyncPolicy`` of ``harness.contract.stopping``.
     """
 
     kind: ClassVar[Kind]
@@ -64,6 +64,16 @@ class RungEstimates(Protocol):
             sizes: Each pair's own problem.
             budget: The last rung's.
         """
+        ...
+
+
+@runtime_checkable
+class TriesRates(Protocol):
+    """A method that trains at a learning rate, or at several to keep the best of them."""
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The peak learning rates that are tried, rising."""
         ...
 
 

@@ -19,7 +19,7 @@ from harness.run.banks import banks_of
 from harness.run.cell_records import cell_record
 from harness.run.evaluation import evaluate
 from harness.run.problems import CellTimeout, checked_connectors, problem_of
-from harness.run.records import CellRecord, CheckpointRecord, LostPair, PairMetrics, Status
+from harness.run.records import CellRecord, CheckpointRecord, LostPair, PairMetrics, Status, TuningRecord
 from harness.run.store import RunStore
 from harness.run.threads import exact_threads
 from harness.sweep.plan import Plan
@@ -84,6 +84,7 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
         error=outcome.error,
         traceback=outcome.traceback,
         warnings=list(fit.warnings) if fit else [],
+        tuning=_tuning(cell, fit),
         banks=banks_of(plan, cell),
     )
     connectors = _connectors(cell, outcome.connectors) if done else None
@@ -131,6 +132,14 @@ def _curve(cell: PlannedCell, fit: Fit | None) -> list[CheckpointRecord]:
         )
         for point in (fit.curve if fit else ())
     ]
+
+
+def _tuning(cell: PlannedCell, fit: Fit | None) -> TuningRecord | None:
+    if fit is None or fit.tuning is None:
+        return None
+    tuning = fit.tuning
+    picked = [tuning.picked.get(pair) for pair in cell.pairs]
+    return TuningRecord(tried=list(tuning.tried), picked=picked, shared=tuning.shared, flops=tuning.flops)
 
 
 def _connectors(cell: PlannedCell, made: Mapping[Pair, Connector]) -> bytes | None:

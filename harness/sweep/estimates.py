@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from harness.contract.fit import Estimate
-from harness.contract.method import Convention, RungEstimates, counted_by, estimate_of
+from harness.contract.method import Convention, RungEstimates, TriesRates, counted_by, estimate_of
 from harness.contract.pairs import Pair
 from harness.sweep.located import errors_located
 from harness.sweep.plan import Plan, ReadyMethod
@@ -17,14 +17,16 @@ class MethodEstimate:
     Attributes:
         flops: Phase -> FLOPs and ``total``, under the sweep's ``flop_convention``.
         flops_ours: The same under ``ours``.
-        updates_per_pair: Mean over the pairs.
+        updates_per_pair: Mean over the pairs, at one learning rate.
         trained_params: Parameters that the method trains.
+        rates: Peak learning rates that it tries; empty for a method without one.
     """
 
     flops: dict[str, float] | None = None
     flops_ours: dict[str, float] | None = None
     updates_per_pair: float | None = None
     trained_params: int | None = None
+    rates: tuple[float, ...] = ()
 
 
 def estimates(plan: Plan) -> dict[str, MethodEstimate]:
@@ -36,8 +38,9 @@ def estimates(plan: Plan) -> dict[str, MethodEstimate]:
         groups = [pairs] if ready.rungs else ready.groups(pairs)
         ours = _counts(plan.resolved, ready, groups, "ours")
         shown = ours if convention == "ours" else _counts(plan.resolved, ready, groups, convention)
+        rates = ready.method.rates if isinstance(ready.method, TriesRates) else ()
         if ours is None or shown is None:
-            found[label] = MethodEstimate()
+            found[label] = MethodEstimate(rates=rates)
             continue
         weights = [len(group) for group in groups]
         updates = sum(c.updates_per_pair * w for c, w in zip(shown, weights, strict=True)) / sum(weights)
@@ -46,6 +49,7 @@ def estimates(plan: Plan) -> dict[str, MethodEstimate]:
             flops_ours=_by_phase(ours),
             updates_per_pair=updates,
             trained_params=sum(count.trained_params for count in shown),
+            rates=rates,
         )
     return found
 

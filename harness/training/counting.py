@@ -46,7 +46,7 @@ def estimate_training(
     generation: float = 0.0,
     kind: ConnectorKind | None = None,
 ) -> Estimate:
-    """Closed form of what ``train`` books, the mean over the pairs standing for the pairs of a step.
+    """Closed form of what ``train`` books at all rates, the mean over the pairs standing for the pairs of a step.
 
     Args:
         sizes: The cell's shapes.
@@ -63,7 +63,9 @@ def estimate_training(
     step = {phase: flops * share for phase, flops in step_flops(sizes, sizes.pairs, recipe.batch_size, kind).items()}
     step |= {"hypernet": hypernet_step, "optimizer": adamw_step(trained)}
     per_epoch = sizes.steps_per_epoch(recipe.batch_size)
-    steps = budget.steps(steps_per_epoch=per_epoch, updates_per_step=share, flops_per_step=sum(step.values()))
+    rates = len(recipe.rates)
+    flops_per_step = rates * sum(step.values())
+    steps = budget.steps(steps_per_epoch=per_epoch, updates_per_step=share, flops_per_step=flops_per_step)
     checkpoints = len(checkpoint_steps(steps, per_epoch / share))
     spent = {phase: flops * steps for phase, flops in step.items() if flops}
     made = checkpoints * generation
@@ -71,10 +73,10 @@ def estimate_training(
         spent["hypernet"] = spent.get("hypernet", 0.0) + made
     scored = checkpoints * sum(sizes.score_flops(pair) for pair in sizes.pairs)
     return Estimate(
-        flops=spent | {"eval": scored},
+        flops={phase: rates * flops for phase, flops in (spent | {"eval": scored}).items()},
         updates_per_pair=steps * share,
         trained_params=trained,
-        generation=made,
+        generation=rates * made,
     )
 
 

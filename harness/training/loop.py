@@ -1,145 +1,149 @@
-"""The training loop: steps of AdamW, scored on validation data at geometric checkpoints."""
+"""The training loop: steps of AdamW, scored on validation data at geometric checkpoints, at one rate or several."""
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from harness.contract.budget import Budget
 from harness.contract.connector import Connector
-from harness.contract.fit import Checkpoint, Fit, Progress
+from harness.contract.fit import Checkpoint, Fit, Progress, Tuning
 from harness.contract.flops import adamw_step
 from harness.contract.pairs import Pair
 from harness.contract.problem import Problem
 from harness.contract.split import Batch
 from harness.errors import Diverged
 from harness.training.collapse import collapsed
-from harness.training.counting import StepCounter, estimate_training
+from harness.training.course import Course
 from harness.training.divergence import Health
 from harness.training.recipe import Recipe
-from harness.training.resumption import restore, saved
-from harness.training.schedule import UNREPRODUCIBLE, Horizon, check_rung, is_checkpoint, steps_at
+from harness.training.resumption import of_rate, restore, saved
+from harness.training.schedule import UNREPRODUCIBLE, check_rung
 from harness.training.trainee import Trainee
+from harness.training.tuning import best_of
 
 PAIRS_AT_ONCE = 16
 """Pairs whose connectors are generated at once for scoring: the weights of a large grid do not fit in memory twice."""
 
 
-def train(problem: Problem, budget: Budget, recipe: Recipe, trainee: Trainee, *, seed: int, progress: Progress) -> Fit:
+def train(
+    problem: Problem, budget: Budget, recipe: Recipe, fresh: Callable[[], Trainee], *, seed: int, progress: Progress
+) -> Fit:
     """AdamW on the loss of each step's pairs, scored on validation data at geometric checkpoints.
 
-    A gradient or weight that is not finite ends the training, and connectors that are at chance after it have
-    collapsed: the Fit then carries ``diverged``. Where pairs are trained independently it ends that of its pair only,
-    which is ``lost``, until none is left. Under ``problem.rung`` training goes on where the rung before left off
-    and stops at this rung's budget, with the batches and the learning rates that an uninterrupted training of the whole
-    budget has at the same steps.
+    With several learning rates every rate trains something fresh over the same batches, each of which is read once,
+    and ``harness.training.tuning`` says which rate a pair keeps.
+
+    A gradient or weight that is not finite ends the training at its rate, and connectors that are at chance after it
+    have collapsed: the Fit then carries ``diverged``, unless another rate is left. Where pairs are trained
+    independently it ends that of its pair only, which is ``lost``, until none is left. Under ``problem.rung`` training
+    goes on where the rung before left off and stops at this rung's budget, with the batches and the learning rates that
+    an uninterrupted training of the whole budget has at the same steps.
+
+    Args:
+        problem: What is trained on.
+        budget: When to stop.
+        recipe: Settings.
+        fresh: Makes what is trained, the same at every call.
+        seed: Of the batches.
+        progress: Told of every step.
 
     Returns:
         The Fit, with the connectors and scores of the last checkpoint.
     """
-    training = Training(problem, budget, recipe, trainee)
-    batches = problem.batches(recipe.batch_size, seed, shuffle=trainee.shuffle)
-    samples = zip(trainee.pair_sampler, batches, strict=False)
-    first = training.done_before
+    trainees = [fresh() for _ in recipe.rates]
+    course = Course(problem, budget, recipe, trainees[0])
+    trainings = [
+        Training(replace(problem, ledger=problem.ledger.part()), course, recipe, trainee, lr)
+        for trainee, lr in zip(trainees, recipe.rates, strict=True)
+    ]
+    running = [training for training in trainings if not training.health.diverged]
+    first = max(training.done_before for training in trainings)
+    check_rung(first, course.last)
+    batches = problem.batches(recipe.batch_size, seed, shuffle=trainees[0].shuffle)
+    samples = zip(trainees[0].pair_sampler, batches, strict=False)
     for step, (pairs, batch) in enumerate(itertools.islice(samples, first, None), start=first + 1):
-        if not training.step(step, pairs, batch):
+        spent = course.horizon.share(step)
+        running = [training for training in running if training.step(step, spent, pairs, batch)]
+        if not running:
             break
-        progress(step, training.last or training.horizon.expected(step))
-        ended = step == training.last or training.horizon.over()
-        own = ended or training.scores_after(step)
-        if (own or step in training.asked_for) and not training.score(step, beside=not own):
-            break
+        progress(step, course.last or course.horizon.expected(step))
+        ended = course.ends_with(step)
+        own = ended or course.scores_after(step)
+        if own or step in course.asked_for:
+            running = [training for training in running if training.score(step, beside=not own)]
         if ended:
-            training.look_for_collapse(step)
+            for training in running:
+                training.look_for_collapse(step)
             break
-    return training.fit()
+    fits = {training.lr: training.fit() for training in trainings}
+    return best_of(fits, problem, shared=recipe.tune == "shared")
 
 
 @dataclass
 class Training:
-    """One training as it goes on.
+    """One training as it goes on, at one learning rate.
 
     Attributes:
-        problem: What is trained on.
-        budget: Of the whole training.
+        problem: What is trained on, with a ledger of this training's own.
+        course: Its steps.
         recipe: Its settings.
         trainee: What is trained.
+        lr: Its peak learning rate.
         curve: Checkpoints so far.
         made: Connectors of the last checkpoint.
         warnings: What a reader should know.
     """
 
     problem: Problem
-    budget: Budget
+    course: Course
     recipe: Recipe
     trainee: Trainee
+    lr: float
     curve: list[Checkpoint] = field(default_factory=list)
     made: Mapping[Pair, Connector] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        sizes, rung, recipe = self.problem.sizes, self.problem.rung, self.recipe
+        recipe, rung = self.recipe, self.problem.rung
         self.trained = self.trainee.trained
         self.params = sum(p.numel() for p in self.trained)
-        self.share = self.trainee.pairs_per_step / len(sizes.pairs)
-        self.per_epoch = sizes.steps_per_epoch(recipe.batch_size)
-        by_clock = self.budget.seconds is not None
-        self.horizon = Horizon(self.budget.seconds, None if by_clock else self._steps_of(self.budget))
-        self.last = min(self._steps_of(rung.budget), self.horizon.steps or 1) if rung else self.horizon.steps
         self.optimizer = torch.optim.AdamW(
-            self.trainee.groups(recipe), betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+            self.trainee.groups(self.lr), betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.done_before = restore(rung.state, self.trained, self.optimizer) if rung and rung.state else 0
-        check_rung(self.done_before, self.last)
-        self.counter = StepCounter(sizes, recipe.batch_size, self.trainee.kind)
-        self.health = Health(sizes.pairs, self.trainee.independent)
-        self.asked_for = frozenset() if rung else steps_at(self.problem.ends, self.share)
-        if by_clock:
+        self.health = Health(self.problem.pairs, self.trainee.independent)
+        self.done_before = 0
+        if rung and rung.state:
+            state = of_rate(rung.state, self.lr, recipe.rates)
+            if state is None:
+                self.health.diverged = Diverged(0, "at an earlier rung")
+            else:
+                self.done_before = restore(state, self.trained, self.optimizer)
+        if self.course.last is None:
             self.warnings.append(UNREPRODUCIBLE)
 
-    def _steps_of(self, budget: Budget) -> int:
-        spent = estimate_training(
-            self.problem.sizes,
-            budget,
-            self.recipe,
-            pairs_per_step=self.trainee.pairs_per_step,
-            parameters=self.params - self._objective_params(),
-            hypernet_step=self.trainee.hypernet_step,
-            kind=self.trainee.kind,
-        )
-        return round(spent.updates_per_pair / self.share)
-
-    def _objective_params(self) -> int:
-        sizes = self.problem.sizes
-        return sizes.objective.trained_params(len(sizes.pairs), self.recipe.logit_scale)
-
-    def step(self, step: int, pairs: Sequence[Pair], batch: Batch) -> bool:
-        """One update. Whether the training may go on."""
+    def step(self, step: int, spent: float, pairs: Sequence[Pair], batch: Batch) -> bool:
+        """One update, when this share of the training is over. Whether the training may go on."""
         ledger, recipe = self.problem.ledger, self.recipe
         with ledger.section("train"):
-            share_spent = self.horizon.share(step)
             for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-                group["lr"] = recipe.rate(share_spent, peak)
+                group["lr"] = recipe.rate(spent, peak)
             self.optimizer.zero_grad(set_to_none=True)
-            booked = self.counter.run(pairs, lambda: self.trainee.backward(recipe, self.problem.device, pairs, batch))
+            booked = self.course.counter.run(
+                pairs, lambda: self.trainee.backward(recipe, self.problem.device, pairs, batch)
+            )
             for phase, flops in (booked | {"optimizer": adamw_step(self.params)}).items():
                 ledger.add(phase, flops)
             norms = self.trainee.clip(recipe.clip if recipe.clip else math.inf)
-            training_on = len(pairs) - len(self.health.lost)
-            ledger.updates += training_on
-            ledger.samples += training_on * recipe.batch_size
+            ledger.add_updates(len(pairs) - len(self.health.lost), recipe.batch_size)
             if not self.health.fine_gradients(step, norms):
                 return False
             self.optimizer.step()
         return True
-
-    def scores_after(self, step: int) -> bool:
-        """Whether a checkpoint inside the training falls on this step. A rung is scored at its end only."""
-        return not self.problem.rung and is_checkpoint(step, self.per_epoch / self.share)
 
     def score(self, step: int, *, beside: bool = False) -> bool:
         """Score every pair's connector as it is now. Whether the training may go on.
@@ -152,15 +156,15 @@ class Training:
             scores = self._scores(step)
         if scores is None:
             return False
-        updates = step * self.share
+        updates = step * self.course.share
         self.curve.append(
             Checkpoint(
                 step=step,
-                epoch=step / self.per_epoch,
+                epoch=step / self.course.per_epoch,
                 updates_per_pair=updates,
                 samples_per_pair=updates * self.recipe.batch_size,
                 flops=self.problem.ledger.total,
-                seconds=self.horizon.elapsed(),
+                seconds=self.course.horizon.elapsed(),
                 scores=scores,
             )
         )
@@ -185,21 +189,23 @@ class Training:
 
     def look_for_collapse(self, step: int) -> None:
         """At the end of the whole training: are the connectors at chance?"""
-        if self.problem.rung and step != self.horizon.steps:
+        if self.problem.rung and step != self.course.horizon.steps:
             return
         # Checkpoints that other methods asked for do not decide: a cell ends alike whatever else is in the sweep.
-        own = [point for point in self.curve[:-1] if self.scores_after(point.step)]
+        own = [point for point in self.curve[:-1] if self.course.scores_after(point.step)]
         before = [sum(point.scores.values()) / len(point.scores) for point in own]
-        reason, notes = collapsed(self.problem, self.curve[-1].scores, self.made, step * self.share, before)
+        updates = step * self.course.share
+        reason, notes = collapsed(self.problem, self.curve[-1].scores, self.made, updates, before)
         if reason:
             self.health.diverged = Diverged(step, reason)
         self.warnings += notes
 
     def fit(self) -> Fit:
         """What the training has come to."""
-        ledger, health = self.problem.ledger, self.health
-        done = self.done_before * self.share + ledger.updates / len(self.problem.pairs)
-        goes_on = self.problem.rung and self.last != self.horizon.steps and not health.diverged
+        ledger, health, course = self.problem.ledger, self.health, self.course
+        done = self.done_before * course.share + ledger.updates / len(self.problem.pairs)
+        goes_on = self.problem.rung and course.last != course.horizon.steps and not health.diverged
+        made = {pair: self.trainee.own_rates.get(pair, self.lr) for pair in self.made}
         return Fit(
             scores=self.curve[-1].scores if self.curve else {},
             connectors=dict(self.made) or None,
@@ -213,5 +219,6 @@ class Training:
             diverged=health.diverged,
             lost=health.lost,
             warnings=tuple(self.warnings),
-            state=saved(self.last or 0, self.trained, self.optimizer) if goes_on else None,
+            tuning=Tuning(tried=(self.lr,), picked=made),
+            state=saved(course.last or 0, self.trained, self.optimizer) if goes_on else None,
         )

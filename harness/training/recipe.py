@@ -1,14 +1,46 @@
 """Training settings that methods share."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def checked_rates(given: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    """A learning rate, or several in rising order; a list of one is that rate.
+
+    Raises:
+        ValueError: None, one that is not positive, or they do not rise.
+    """
+    rates = list(given) if isinstance(given, tuple) else [given]
+    if not rates:
+        raise ValueError("a list of learning rates must not be empty")
+    if min(rates) <= 0:
+        raise ValueError("Input should be greater than 0")
+    if any(one >= next_one for one, next_one in itertools.pairwise(rates)):
+        raise ValueError(f"learning rates must rise and be different, got {', '.join(f'{rate:g}' for rate in rates)}")
+    return given if len(rates) > 1 else rates[0]
+
+
+def refuse_shared(tune: str) -> None:
+    """Refuse one rate for all pairs where each pair is trained without the others.
+
+    Raises:
+        ValueError: It is asked for.
+    """
+    if tune == "shared":
+        raise ValueError("tune: shared needs all pairs in one cell, and here each is trained alone; use ape_stacked")
+
+
+Rates = Annotated[float | tuple[float, ...], AfterValidator(checked_rates)]
+"""A learning rate, or several that are tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +49,9 @@ class Recipe:
 
     Attributes:
         batch_size: Samples per update.
-        lr: Peak learning rate of AdamW.
+        lr: Peak learning rate of AdamW. A list, rising: all are trained at once, over the same batches, and each pair
+            keeps the connector whose validation score is best.
+        tune: What a list is for: a rate for each ``pair``, or one rate ``shared`` by all (the best mean score).
         warmup: Share of the steps with a linearly rising rate.
         schedule: What follows the warm-up: ``cosine`` to zero, or ``constant``.
         betas: AdamW's.
@@ -29,7 +63,8 @@ class Recipe:
     """
 
     batch_size: Annotated[int, Field(gt=1)] = 128
-    lr: Positive = 1e-3
+    lr: Rates = 1e-3
+    tune: Literal["pair", "shared"] = "pair"
     warmup: Fraction = 0.1
     schedule: Literal["cosine", "constant"] = "cosine"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -37,6 +72,11 @@ class Recipe:
     clip: Positive | None = 1.0
     logit_scale: Literal["learned"] | Positive = "learned"
     precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The peak learning rates that are tried."""
+        return tuple(self.lr) if isinstance(self.lr, Sequence) else (self.lr,)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -16,6 +16,20 @@ def saved(step: int, trained: Sequence[Tensor], optimizer: torch.optim.Optimizer
     return state
 
 
+def together(states: Mapping[float, Mapping[str, Tensor]], rates: Sequence[float]) -> Mapping[str, Tensor] | None:
+    """The states of those of these learning rates that go on, as one; None without any."""
+    if len(rates) < 2:
+        return next(iter(states.values()), None)
+    return {f"{lr!r}/{name}": tensor for lr, state in states.items() for name, tensor in state.items()} or None
+
+
+def of_rate(state: Mapping[str, Tensor], lr: float, rates: Sequence[float]) -> Mapping[str, Tensor] | None:
+    """The inverse of ``together`` for one of these rates; None if it has no state: its training had broken down."""
+    if len(rates) < 2:
+        return state
+    return {name.partition("/")[2]: tensor for name, tensor in state.items() if name.startswith(f"{lr!r}/")} or None
+
+
 def restore(state: Mapping[str, Tensor], trained: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> int:
     """The inverse of ``saved``; returns the steps done."""
     for number, parameter in enumerate(trained):

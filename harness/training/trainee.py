@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -32,6 +32,7 @@ class Trainee(ABC):
         hypernet_step: Closed-form FLOPs of generating one step's connectors, forward and backward.
         generation: Closed-form FLOPs of making the connectors of all pairs once, for scoring.
         shuffle: Whether every epoch's images come in a new order.
+        own_rates: Peak learning rates of pairs that have one of their own.
         independent: The pairs in the order of the norms that ``clip`` returns, when each is trained on its own: one
             that diverges is lost then, and the others go on. ``clip`` must leave it no gradient that is not finite.
     """
@@ -43,6 +44,7 @@ class Trainee(ABC):
     hypernet_step: float = 0.0
     generation: float = 0.0
     shuffle: bool = True
+    own_rates: Mapping[Pair, float] = field(default_factory=dict)
     independent: Sequence[Pair] = ()
 
     @property
@@ -54,9 +56,9 @@ class Trainee(ABC):
     def backward(self, recipe: Recipe, device: torch.device, pairs: Sequence[Pair], batch: Batch) -> None:
         """Forward and backward of one step over these pairs."""
 
-    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """The optimiser's parameter groups, each with the ``lr`` at its peak."""
-        return [{"params": self.trained, "lr": recipe.lr}]
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """The optimiser's parameter groups, each with the ``lr`` at its peak: this one, mostly."""
+        return [{"params": self.trained, "lr": lr}]
 
     def clip(self, limit: float) -> Tensor:
         """Scale gradients down to at most this norm; returns the norm (or norms) that they had."""

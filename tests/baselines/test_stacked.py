@@ -66,7 +66,7 @@ def trained(
     """Connectors after training, in the precision of the training."""
     given = world.problem(pairs, **problem)
     trainee = recipe.trainee(given, 3)
-    train(given, Budget(updates_per_pair=steps), recipe, trainee, seed=3, progress=silent)
+    train(given, Budget(updates_per_pair=steps), recipe, lambda: trainee, seed=3, progress=silent)
     return trainee.connectors(pairs)
 
 

@@ -50,7 +50,7 @@ def _world(folder: Path, name: str) -> tuple[Callable[[tuple[Pair, ...]], Proble
 def _stepper(method: Ape | ApeStacked, problem: Problem, batches: Iterator[Batch]) -> Callable[[], None]:
     """One whole training step: gather, forward, backward, clip, AdamW."""
     trainee = method.trainee(problem, 0)
-    optimizer = torch.optim.AdamW(trainee.groups(method), fused=True)
+    optimizer = torch.optim.AdamW(trainee.groups(1e-3), fused=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -23,10 +23,10 @@ def records(plan: Plan, store: RunStore) -> list[CellRecord]:
 
 def test_warm_up_rises_linearly_and_cosine_falls_to_zero() -> None:
     recipe = Recipe(lr=2.0, warmup=0.2)
-    assert [recipe.rate(p, recipe.lr) for p in (0, 0.05, 0.1, 0.2)] == pytest.approx([0, 0.5, 1.0, 2.0])
-    assert [recipe.rate(p, recipe.lr) for p in (0.4, 0.6, 1.0)] == pytest.approx([1 + math.cos(math.pi / 4), 1.0, 0.0])
+    assert [recipe.rate(p, 2.0) for p in (0, 0.05, 0.1, 0.2)] == pytest.approx([0, 0.5, 1.0, 2.0])
+    assert [recipe.rate(p, 2.0) for p in (0.4, 0.6, 1.0)] == pytest.approx([1 + math.cos(math.pi / 4), 1.0, 0.0])
     constant = Recipe(lr=2.0, warmup=0.2, schedule="constant")
-    assert [constant.rate(p, constant.lr) for p in (0.1, 0.2, 0.7, 1.0)] == pytest.approx([1.0, 2.0, 2.0, 2.0])
+    assert [constant.rate(p, 2.0) for p in (0.1, 0.2, 0.7, 1.0)] == pytest.approx([1.0, 2.0, 2.0, 2.0])
 
 
 def test_cosine_equals_torch_without_warm_up() -> None:
@@ -34,7 +34,7 @@ def test_cosine_equals_torch_without_warm_up() -> None:
     schedule = CosineAnnealingLR(optimizer, T_max=10)
     recipe = Recipe(lr=0.3, warmup=0.0)
     for step in range(10):
-        assert recipe.rate(step / 10, recipe.lr) == pytest.approx(schedule.get_last_lr()[0])
+        assert recipe.rate(step / 10, 0.3) == pytest.approx(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
 

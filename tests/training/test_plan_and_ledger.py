@@ -91,11 +91,10 @@ def race(world: Made, method: ApeInRungs, limit: Budget) -> Ledger:
     for number, end in enumerate(method.rungs(len(going), limit)):
         scores = {}
         for pair in going:
-            problem = replace(world.of([pair]).problem, rung=Rung(end, states[pair]))
+            problem = replace(world.of([pair]).problem, rung=Rung(end, states[pair]), ledger=spent.part())
             fit = method.fit(problem, limit, seed=1, progress=silent)
             assert fit.diverged is None
             states[pair], scores[pair] = fit.state, fit.scores[pair]
-            spent.include(fit.ledger)
         if isinstance(method, Policy):
             going = tuple(method.keep(number, scores, higher_is_better=True))
     return spent
