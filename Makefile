@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint types pytest test-cluster test-faults test-browser test-real bench clean
+.PHONY: quickstart test lint types pytest test-cluster test-faults test-browser test-real bench results clean
 
 quickstart: .venv/.installed-quickstart
 	"$(BIN)/harness" sweep sweeps/quickstart.yaml
@@ -33,6 +33,10 @@ test-real: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	"$(BIN)/python" -m pytest -m bench --benchmark-enable --benchmark-columns=median,iqr,rounds tests/benchmarks
+
+# Hours; what is finished is kept, and the same command goes on.
+results: .venv/.installed-dev
+	"$(BIN)/python" -m reports.documents
 
 # A stamp for each set of extras, made anew when pyproject.toml changes.
 .venv/bin/python:
