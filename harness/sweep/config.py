@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.contract.registry import near
+from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
 from harness.sweep.ladders import BUDGET_KEYS, climbed
 from harness.sweep.located import place
@@ -185,6 +186,8 @@ class Sweep(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     data: dict[str, Any]
+    sample: SampleConfig | None = None
+    """Only some images of each split take part, and only these are embedded."""
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
     first_image_encoders: Annotated[int, Field(gt=0)] | None = None

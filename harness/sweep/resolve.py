@@ -81,6 +81,11 @@ class ResolvedSweep:
         """The metrics with queries of their own that a score takes."""
         return measured(self.selection_evaluation.metrics, [self.sweep.selection.metric])
 
+    @property
+    def without_test(self) -> bool:
+        """Whether the sweep asks for no test data: connectors then have no test numbers."""
+        return self.sweep.sample is not None and self.sweep.sample.test == 0
+
     @cached_property
     def index(self) -> Index:
         """Rows and splits of the main dataset."""
@@ -125,7 +130,7 @@ class ResolvedSweep:
             where = place(self.sweep.source, "data.kind")
             raise HarnessError("data of kind shapes holds no data", where=where, fix="use harness plan")
         for split, rows in self.index.splits.items():
-            if not len(rows):
+            if not len(rows) and not (split == "test" and self.without_test):
                 where = place(self.sweep.source, "data")
                 raise HarnessError(f"the {split} split is empty", where=where, fix="give it rows")
         for request in self.banks.values():
