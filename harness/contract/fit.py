@@ -43,6 +43,7 @@ class Fit:
         trained_params: Parameters trained.
         diverged: Set when training broke down; what was reached before stands in the other fields.
         lost: Pairs whose own training broke down while the others' went on. They have no score and no connector.
+        racing: Pairs that the method holds to be in the race for the best one, best first; empty if it does not race.
         warnings: Things a reader should know.
         state: What the pair's next rung needs to go on, for a method with rungs.
     """
@@ -59,6 +60,7 @@ class Fit:
     trained_params: int = 0
     diverged: Diverged | None = None
     lost: Mapping[Pair, Diverged] = field(default_factory=dict)
+    racing: tuple[Pair, ...] = ()
     warnings: tuple[str, ...] = ()
     state: Mapping[str, Tensor] | None = None
 
