@@ -40,15 +40,17 @@ class SourceNotes(Record):
 
 
 class PartNotes(Record):
-    """What one part took.
+    """What one part took, and what it held when it was written.
 
     Attributes:
         seconds: Seconds of embedding it, reading its samples included.
         batches: Device -> the seconds per sample of each of its batches.
+        digest: sha256 of its embeddings.
     """
 
     seconds: float = 0.0
     batches: dict[str, list[float]] = {}
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,16 @@ class Part:
     def array(self) -> Shaped[np.ndarray, "rows dim"]:
         """Its embeddings, memory-mapped."""
         return np.load(self.file, mmap_mode="r", allow_pickle=False)
+
+    def check(self) -> None:
+        """Fail if its content is not what was written.
+
+        Raises:
+            HarnessError: It is not.
+        """
+        if _digest(self.array) != self.notes.digest:
+            fix = "delete the file and run harness embed again"
+            raise HarnessError("content does not match its digest", where=str(self.file), fix=fix)
 
     @property
     def notes(self) -> PartNotes:
@@ -129,12 +141,20 @@ class Parts:
         name = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]
         file = self.folder / f"part-{name}.npy"
         write_atomic(file.with_suffix(".rows"), _npy(rows))
-        write_atomic(file.with_suffix(".notes"), notes.model_dump_json().encode())
+        written = notes.model_copy(update={"digest": _digest(array)})
+        write_atomic(file.with_suffix(".notes"), written.model_dump_json().encode())
         write_atomic(file, _npy(array))
 
     def held(self) -> "Held":
-        """Where every row that has been embedded lies now."""
-        return Held(self.folder, self.read(), self.dim, self.dtype)
+        """Where every row that has been embedded lies now, its content checked.
+
+        Raises:
+            HarnessError: A part does not hold what was written.
+        """
+        parts = self.read()
+        for part in parts:
+            part.check()
+        return Held(self.folder, parts, self.dim, self.dtype)
 
     def seconds(self) -> float:
         """Seconds of embedding all rows so far, over all interrupted attempts."""
@@ -194,3 +214,7 @@ def _npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

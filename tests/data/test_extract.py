@@ -322,3 +322,19 @@ def test_rows_of_the_datas_own_embeddings_that_stand_apart_are_filled_in(tmp_pat
     parts[1].unlink()
     again = extract(world, spec, "image", tmp_path / "two", shard_rows=40)
     assert np.array_equal(again.take(np.arange(60)), whole.take(np.arange(60)))
+
+
+def test_a_part_that_was_changed_is_named(pictures: Dataset, tmp_path: Path):
+    rows = np.arange(6)
+    some = extract_rows(pictures, SPEC, "image", tmp_path, rows, shard_rows=8)
+    (file,) = some.path.rglob("part-*.npy")
+    array = np.load(file)
+    array[2, 3] += 0.25
+    np.save(file, array)
+    with pytest.raises(HarnessError, match="content does not match its digest"):
+        extract_rows(pictures, SPEC, "image", tmp_path, rows).take(rows)
+    with pytest.raises(HarnessError, match=f"{file.name}: content does not match its digest"):
+        extract(pictures, SPEC, "image", tmp_path)
+    file.unlink()
+    whole = extract(pictures, SPEC, "image", tmp_path)
+    np.testing.assert_allclose(np.linalg.norm(whole.take(rows), axis=1), 1.0, atol=1e-6)
