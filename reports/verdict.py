@@ -19,6 +19,8 @@ def verdict(analysis: Analysis) -> list[str]:
     """The sentences, the most important first. What is not finished is said before anything is concluded."""
     if analysis.manifest.smoke:
         return [SMOKE]
+    if analysis.manifest.rows.get("test") == 0:
+        return _untested(analysis)
     reference, chosen = analysis.reference, analysis.recommendation
     if reference is None:
         return verdict_without_reference(analysis)
@@ -31,6 +33,14 @@ def verdict(analysis: Analysis) -> list[str]:
     first, sure, spent = _which(analysis, result, chosen), _how_sure(analysis, chosen), _cost(analysis, result)
     gap = _gap(analysis, reference)
     return [gap, first, sure] if gap else [first, sure, spent]
+
+
+def _untested(analysis: Analysis) -> list[str]:
+    """What can be said of a run whose sample leaves all test data out."""
+    methods = analysis.summary.methods.items()
+    picks = [f"{label} picks {pair_name(found.best_pair)}" for label, found in methods if found.best_pair]
+    first = "No test data take part in this run, so nothing is known of how good a connector is on new data."
+    return [first, f"On validation data {', '.join(picks)}."] if picks else [first]
 
 
 def _gap(analysis: Analysis, reference: MethodResult) -> str:

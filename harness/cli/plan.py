@@ -14,6 +14,7 @@ from harness.cli.common import Json, Seeds, Set, Storage, SweepFile, open_sweep,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness.sweep.encoding import EncodingCost, Saving
     from harness.sweep.estimates import MethodEstimate
     from harness.sweep.plan import Plan
 
@@ -24,6 +25,7 @@ def plan(
     """Print cells to do, cells done, and each method's FLOPs by phase (per seed, closed form). Downloads nothing."""
     config = open_sweep(sweep_file, set_, seeds, storage)
     from harness.contract.exposure import updates_text
+    from harness.sweep.encoding import encoding_cost, savings
     from harness.sweep.estimates import estimates
     from harness.sweep.plan import make_plan
     from harness.sweep.without_data import resolve_or_stand_in
@@ -39,12 +41,19 @@ def plan(
     cells = {label: [cell for cell in planned.cells if cell.label == label] for label in counted}
     done = {label: sum(cell.key in finished for cell in own) for label, own in cells.items()}
     missing = [request.spec.id for request in resolved.banks.values() if not request.done]
+    encoding = encoding_cost(resolved.banks.values())
+    saved = savings(counted, planned.reference, encoding)
     if as_json:
         methods = {
-            label: {"cells": len(cells[label]), "done": done[label], **dataclasses.asdict(estimate)}
+            label: {
+                "cells": len(cells[label]),
+                "done": done[label],
+                **dataclasses.asdict(estimate),
+                "saving": dataclasses.asdict(saved[label]) if label in saved else None,
+            }
             for label, estimate in counted.items()
         }
-        stdout.print_json(json.dumps({"methods": methods}))
+        stdout.print_json(json.dumps({"methods": methods, "encoding": dataclasses.asdict(encoding)}))
         return
     phases = sorted({phase for e in counted.values() for phase in e.flops or {} if phase != "total"})
     table = Table(title=f"{config.name}: {len(resolved.pairs)} pairs, seeds {config.seeds}", title_justify="left")
@@ -73,10 +82,35 @@ def plan(
         rates = [str(len(e.rates) or "-")] if tuned else []
         table.add_row(label, *map(str, counts), *rates, updates, short(e.trained_params), *costs)
     stdout.print(table)
+    _print_encoding(encoding, saved, planned.reference, stand_in=missing_data is not None)
     for warning in _warnings(planned, counted):
         stdout.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     if missing:
         stdout.print(f"banks to extract first: {', '.join(dict.fromkeys(missing))}", soft_wrap=True)
+
+
+def _print_encoding(
+    encoding: EncodingCost, saved: Mapping[str, Saving], reference: str | None, *, stand_in: bool
+) -> None:
+    """What embedding the rows costs, and every saving twice: connectors alone, and end to end from pictures."""
+    if not encoding.flops:
+        return  # nothing is embedded, or nothing is known of it
+    left = "" if stand_in else f" ({short(encoding.flops_left)} to do)"
+    seconds = "" if stand_in or not encoding.seconds_left else f", {short(encoding.seconds_left)} s"
+    text = f"embedding all rows: {short(encoding.flops)} FLOPs{left}{seconds}, {short(encoding.disk)} bytes of banks"
+    if encoding.unknown:
+        text += f"; not counted, because unknown before they are loaded: {', '.join(encoding.unknown)}"
+    stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+    if not saved:
+        return
+    title = f"times fewer FLOPs than {reference}, for one seed"
+    table = Table("method", "connectors alone", "end to end from pictures", title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, saving in saved.items():
+        whole = "-" if saving.end_to_end is None else f"{saving.end_to_end:.3g}x"
+        table.add_row(label, f"{saving.connectors:.3g}x", whole)
+    stdout.print(table)
 
 
 def _warnings(planned: Plan, counted: Mapping[str, MethodEstimate]) -> list[str]:

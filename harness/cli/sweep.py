@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,57 +39,33 @@ def sweep(
     ] = False,
 ) -> None:
     """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing."""
-    start = time.monotonic()
     config = open_sweep(sweep_file, set_, seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked
 
         config = smoked(config)
-    from harness.run.attempts import retire
-    from harness.run.backends.base import BackendOptions, backend_for
-    from harness.run.banks import check_same_weights, check_unchanged
-    from harness.run.manifest import make_manifest
-    from harness.run.replanned import check_same_plan
-    from harness.run.stopping import missing, record_skipped
-    from harness.sweep.estimates import check
+    from harness.run.backends.base import backend_for
+    from harness.run.execute import prepare, run_missing
     from harness.sweep.plan import make_plan
     from harness.sweep.resolve import ResolvedSweep
 
     chosen = choose(methods, list(config.methods), "method")
     plan, store = make_plan(ResolvedSweep(config)), store_of(config)
-    runner = backend_for(backend, plan, chosen)
-    check(plan)
-    before = store.manifest() if store.planned() else None
-    changes = check_same_plan(before, plan, store)
+    backend_for(backend, plan, chosen)  # it may refuse, before anything is embedded
     with interruptible():
-        extract_with_bars(plan.resolved)
-    check_same_weights(plan)
-    manifest = make_manifest(plan)
-    check_unchanged(manifest, store)
-    if changes:
-        stderr.print(f"the plan of {config.name} has changed: {'; '.join(changes)}", markup=False, soft_wrap=True)
-    spent = before.elapsed_s or 0.0 if before else 0.0
-    store.write_manifest(manifest.model_copy(update={"elapsed_s": spent}))
-    _warn_of_changed_sources(before, manifest)
-
-    record_skipped(plan, store)
-    lacking = missing(plan, store)
-    todo = [cell for cell in lacking if cell.label in chosen]
-    done_before = len(store.finished(plan.by_key) - {cell.key for cell in lacking})
+        todo = prepare(plan, store, extract_with_bars, chosen)
+    if todo.changes:
+        text = f"the plan of {config.name} has changed: {'; '.join(todo.changes)}"
+        stderr.print(text, markup=False, soft_wrap=True)
+    _warn_of_changed_sources(todo.before, todo.manifest)
     bad: list[CellRecord] = []
-    for cell in todo:
-        retire(store, cell.key)  # what a failed attempt left must not be taken for the new one's
-    if todo:
-        higher = manifest.selection.higher_is_better
-        try:
-            with interruptible(), LiveLine(len(todo), done_before, higher, stderr) as line:
-                runner.run(plan, store, todo, line, BackendOptions(address=address))
-        finally:
-            elapsed = spent + time.monotonic() - start
-            store.write_manifest(manifest.model_copy(update={"elapsed_s": elapsed}))
+    if todo.cells:
+        higher = todo.manifest.selection.higher_is_better
+        with interruptible(), LiveLine(len(todo.cells), todo.done, higher, stderr) as line:
+            run_missing(plan, store, todo, line, backend=backend, address=address)
         bad = line.bad
     else:
-        stderr.print(f"nothing to run: {done_before} of {len(plan.cells)} cells are done")
+        stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")
 
     from reports.build import build_report
 

@@ -96,6 +96,10 @@ class Dataset(ABC):
     def index(self) -> Index:
         """The rows and splits. Reads no pixels."""
 
+    def needed(self, modality: Modality) -> Int64[np.ndarray, " rows"] | None:
+        """Rows that are to be embedded; None: all."""
+        return None
+
     def samples(self, modality: Modality, rows: Sequence[int]) -> Iterable[Sample]:
         """Samples of these rows, in order: PIL RGB images, decoded one by one, or caption strings.
 

@@ -1,21 +1,20 @@
 """Extraction: a dataset's images or captions, once through an encoder, into a bank.
 
-Rows are embedded shard by shard. A finished shard is a file, so an interrupted extraction goes on where it stopped, and
-its bank is the same, byte for byte, as that of an undisturbed one: batches never cross a shard's border.
+Rows are embedded part by part. A finished part is a file, so an interrupted extraction goes on where it stopped, and
+its bank is the same, byte for byte, as that of an undisturbed one: batches never cross a part's border. A bank of some
+rows only is extended later; where its parts end elsewhere, rows agree to rounding.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import shutil
-import statistics
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -25,15 +24,20 @@ import numpy as np
 from jaxtyping import Float
 
 from harness.contract.files import write_atomic
-from harness.contract.record import Latency, Record
+from harness.contract.record import Latency
 from harness.contract.registry import near
 from harness.data.bank import EMBEDDINGS, META, Bank, BankDtype, BankMeta, bank_identity, bank_path, open_bank
 from harness.data.base import Dataset
+from harness.data.partial import PartialBank
+from harness.data.parts import PARTS, PartNotes, Parts, Rows, SourceNotes, divided
 from harness.encoders.base import EncoderInfo, EncoderSpec, HasWeights, Modality, scheme_of
 from harness.errors import HarnessError
 
 Progress = Callable[[int, int], None]
-Rows = Callable[[int, int], np.ndarray]
+Embed = Callable[[Sequence[Rows]], Iterator[np.ndarray]]
+"""Batches of rows, in order -> what the encoder makes of each."""
+ROWS_AT_ONCE = 65536
+"""Rows that are copied at once when parts are joined."""
 _PACKAGES = ("numpy", "torch", "timm", "open_clip_torch", "sentence-transformers", "transformers", "tokenizers")
 _PACKAGES += ("onnxruntime", "torchvision", "pillow", "safetensors")
 _MODULES = {"open_clip_torch": "open_clip", "pillow": "PIL"}
@@ -76,7 +80,7 @@ def extract(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Bank:
-    """The bank of this dataset and encoder: the one on disk if it is there, else extracted now.
+    """The whole bank of this dataset and encoder: the one on disk if it is there, else what is missing extracted now.
 
     Rows are L2-normalised. A row that is all zero (e.g. a caption without a word that the encoder knows) stays zero
     and is counted in the bank's ``zero_rows``.
@@ -88,160 +92,152 @@ def extract(
         storage: Folder that holds ``banks/``.
         dtype: How rows are stored.
         batch_size: Samples per call of the encoder.
-        shard_rows: Rows per file that an interrupted extraction keeps.
+        shard_rows: Rows per part that an interrupted extraction keeps.
         device: Where the encoder computes.
-        progress: Called with (rows done, all rows).
+        progress: Called with (rows done, rows wanted).
 
     Raises:
         HarnessError: No rows, an encoder that cannot be loaded, rows of a wrong shape, NaN or infinity in a row.
+    """
+    bank = extract_rows(
+        dataset,
+        spec,
+        modality,
+        storage,
+        None,
+        dtype=dtype,
+        batch_size=batch_size,
+        shard_rows=shard_rows,
+        device=device,
+        progress=progress,
+    )
+    assert isinstance(bank, Bank), "all rows were asked for"
+    return bank
+
+
+def extract_rows(
+    dataset: Dataset,
+    spec: EncoderSpec,
+    modality: Modality,
+    storage: Path,
+    rows: Rows | None,
+    *,
+    dtype: BankDtype = "float32",
+    batch_size: int = 64,
+    shard_rows: int = 4096,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Bank | PartialBank:
+    """A bank that holds these rows at least (None: all), extended without redoing a row that is there.
+
+    See ``extract``.
     """
     info = describe(dataset, spec, modality)
     count = dataset.index().count(modality)
     path = bank_path(storage, dataset.name, dataset.digest, info, dtype)
     if count == 0:
         raise HarnessError(f"{dataset.name} has no {'images' if modality == 'image' else 'captions'} to embed")
+    whole = np.arange(count, dtype=np.int64)
+    # Nothing runs for embeddings that the dataset brings itself, so there is nothing to save by taking a part.
+    wanted = whole if rows is None or dataset.own_encoders(modality) is not None else np.unique(rows)
     report = progress or (lambda done, total: None)
     path.mkdir(parents=True, exist_ok=True)
+    parts = Parts(path / PARTS, info.dim, dtype)
     with _only_one(path):
         if (path / META).is_file():
-            report(count, count)
+            report(len(wanted), len(wanted))
             return open_bank(path)
-        work = _Work(path / f"shards-{shard_rows}-{batch_size}", info, count, shard_rows, dtype)
-        source = _fill(work, dataset, spec, batch_size, device, report)
-        _join(work, path, dataset, source, _latency(work, batch_size, device))
+        source = _fill(parts, info, wanted, dataset, spec, batch_size, shard_rows, device, report)
+        if len(parts.missing(whole)):
+            return PartialBank(path, info.dim, dtype)
+        _join(parts, info, path, dataset, source, _latency(parts, batch_size, device))
     return open_bank(path, verify=False)
 
 
-class _SourceNotes(Record):
-    """What a bank in the making is made by, kept beside its shards.
-
-    Attributes:
-        flops: FLOPs of one sample, if known.
-        weights: Digest of the encoder's weights.
-    """
-
-    flops: float | None = None
-    weights: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    """Shards of a bank in the making."""
-
-    folder: Path
-    info: EncoderInfo
-    count: int
-    shard_rows: int
-    dtype: BankDtype
-
-    def shards(self) -> Iterator[tuple[Path, int, int]]:
-        """(file, first row, row after the last) of every shard."""
-        for number, start in enumerate(range(0, self.count, self.shard_rows)):
-            yield self.folder / f"shard-{number:05d}.npy", start, min(start + self.shard_rows, self.count)
-
-    def missing(self) -> list[tuple[Path, int, int]]:
-        """Shards that are not there, or not whole."""
-        return [shard for shard in self.shards() if self.read(shard[0], shard[2] - shard[1]) is None]
-
-    def read(self, file: Path, rows: int) -> np.ndarray | None:
-        """A finished shard, or None."""
-        try:
-            array = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        return array if array.shape == (rows, self.info.dim) and array.dtype == np.dtype(self.dtype) else None
-
-
 def _fill(
-    work: _Work, dataset: Dataset, spec: EncoderSpec, batch_size: int, device: str, report: Progress
-) -> _SourceNotes:
-    """Embed the shards that are missing."""
-    missing = work.missing()
-    notes = work.folder / "source.json"
-    before = _read_notes(notes)
-    if not missing and before:
-        report(work.count, work.count)
+    parts: Parts,
+    info: EncoderInfo,
+    wanted: Rows,
+    dataset: Dataset,
+    spec: EncoderSpec,
+    batch_size: int,
+    shard_rows: int,
+    device: str,
+    report: Progress,
+) -> SourceNotes:
+    """Embed the wanted rows that are missing."""
+    before, missing = parts.source, parts.missing(wanted)
+    if not len(missing) and before:
+        report(len(wanted), len(wanted))
         return before
     seconds: list[float] = []
-    embed, source = _source(work.info, dataset, spec, device, seconds)
-    if before and before.weights != source.weights:  # another revision since: its rows must not stand beside these
-        for file, _, _ in work.shards():
-            file.unlink(missing_ok=True)
-        missing = work.missing()
-    done = work.count - sum(stop - start for _, start, stop in missing)
-    report(done, work.count)
-    if dataset.own_encoders(work.info.modality) is not None:
-        batch_size = work.shard_rows  # nothing runs, so there is no batch to keep small
-    write_atomic(notes, source.model_dump_json().encode())
-    for file, start, stop in missing:
+    embed, source = _source(info, dataset, spec, device, seconds)
+    parts.begin(source)
+    missing = parts.missing(wanted)
+    done = len(wanted) - len(missing)
+    report(done, len(wanted))
+    if dataset.own_encoders(info.modality) is not None:
+        batch_size = shard_rows  # nothing runs, so there is no batch to keep small
+    divided_rows = [(rows, divided(rows, batch_size)) for rows in divided(missing, shard_rows)]
+    embedded = embed([batch for _, batches in divided_rows for batch in batches])
+    for rows, batches in divided_rows:
         began = time.perf_counter()
-        parts = []
+        made = []
         seconds.clear()
-        for first in range(start, stop, batch_size):
-            last = min(first + batch_size, stop)
-            parts.append(normalise(_checked(embed(first, last), first, last, work.info)).astype(work.dtype))
-            report(done := done + last - first, work.count)
-        buffer = io.BytesIO()
-        np.save(buffer, np.concatenate(parts), allow_pickle=False)
-        write_atomic(file.with_suffix(".seconds"), str(time.perf_counter() - began).encode())
-        write_atomic(file.with_suffix(".batches"), json.dumps({device: seconds}).encode())
-        write_atomic(file, buffer.getvalue())
+        for batch in batches:
+            made.append(normalise(_checked(next(embedded), batch, info)).astype(parts.dtype))
+            report(done := done + len(batch), len(wanted))
+        took = PartNotes(seconds=time.perf_counter() - began, batches={device: list(seconds)})
+        parts.add(rows, np.concatenate(made), took)
     return source
-
-
-def _read_notes(file: Path) -> _SourceNotes | None:
-    try:
-        return _SourceNotes.model_validate_json(file.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def _source(
     info: EncoderInfo, dataset: Dataset, spec: EncoderSpec, device: str, seconds: list[float]
-) -> tuple[Rows, _SourceNotes]:
-    """How to embed rows [start, stop), and by what; each batch appends its seconds per sample."""
+) -> tuple[Embed, SourceNotes]:
+    """How to embed batches of rows, and by what; each batch appends its seconds per sample."""
     if dataset.own_encoders(info.modality) is not None:
-        notes = _SourceNotes(flops=info.flops_per_sample)
-        return lambda start, stop: dataset.embeddings(info.id, info.modality, start, stop), notes
+
+        def own(batches: Sequence[Rows]) -> Iterator[np.ndarray]:
+            for rows in batches:
+                first = int(rows[0])  # rows of a part that was lost may stand apart from the others
+                yield dataset.embeddings(info.id, info.modality, first, int(rows[-1]) + 1)[rows - first]
+
+        return own, SourceNotes(flops=info.flops_per_sample)
     encoder = scheme_of(spec).load(spec, info.modality, device=device)
     flops = encoder.forward_flops()
     weights = encoder.weights_digest() if isinstance(encoder, HasWeights) else ""
-    notes = _SourceNotes(flops=info.flops_per_sample if flops is None else flops, weights=weights)
+    notes = SourceNotes(flops=info.flops_per_sample if flops is None else flops, weights=weights)
 
-    def timed(samples: Any) -> np.ndarray:
-        # From PIL image or string to array, so with the encoder's own preprocessing and without reading files.
-        began = time.perf_counter()
-        rows = encoder.encode(samples)
-        seconds.append((time.perf_counter() - began) / max(len(samples), 1))
-        return rows
-
-    count = dataset.index().count(info.modality)
-    stream: dict[str, Any] = {"at": -1, "samples": iter(())}
-
-    def embed(start: int, stop: int) -> np.ndarray:
-        # One stream over neighbouring batches, so that a dataset which reads ahead or in order can.
-        if stream["at"] != start:
-            stream["samples"] = iter(dataset.samples(info.modality, range(start, count)))
-        stream["at"] = stop
-        return timed(list(islice(stream["samples"], stop - start)))
+    def embed(batches: Sequence[Rows]) -> Iterator[np.ndarray]:
+        # One stream over all batches, so that a dataset which reads ahead or in order can.
+        samples = iter(dataset.samples(info.modality, [int(row) for rows in batches for row in rows]))
+        for rows in batches:
+            batch: list[Any] = list(islice(samples, len(rows)))
+            # From PIL image or string to array, so with the encoder's own preprocessing and without reading files.
+            began = time.perf_counter()
+            made = encoder.encode(batch)
+            seconds.append((time.perf_counter() - began) / max(len(batch), 1))
+            yield made
 
     return embed, notes
 
 
-def _checked(rows: np.ndarray, start: int, stop: int, info: EncoderInfo) -> np.ndarray:
+def _checked(rows: np.ndarray, numbers: Rows, info: EncoderInfo) -> np.ndarray:
     """The rows, if they are what the encoder promised.
 
     Raises:
         HarnessError: Another shape, NaN or infinity (with the row).
     """
     where = f"{info.modality} encoder {info.id!r}"
-    if rows.shape != (stop - start, info.dim):
-        raise HarnessError(f"gave {list(rows.shape)} for rows {start} to {stop - 1} of {info.dim} columns", where=where)
+    if rows.shape != (len(numbers), info.dim):
+        of = f"rows {numbers[0]} to {numbers[-1]} of {info.dim} columns"
+        raise HarnessError(f"gave {list(rows.shape)} for {of}", where=where)
     if not np.issubdtype(rows.dtype, np.floating):
         raise HarnessError(f"gave {rows.dtype} values, not floats", where=where)
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
-        row = start + int(bad.argmax())
+        row = int(numbers[bad.argmax()])
         raise HarnessError(f"row {row} holds NaN or infinity", where=where, fix="repair or drop that row")
     return rows
 
@@ -255,30 +251,29 @@ def normalise(rows: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
     return (wide / np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
 
-def _latency(work: _Work, batch_size: int, device: str) -> Latency | None:
+def _latency(parts: Parts, batch_size: int, device: str) -> Latency | None:
     """Median over the batches that this device has run, in this attempt or those before; None where nothing ran."""
-    seconds: list[float] = []
-    for file, _, _ in work.shards():
-        with contextlib.suppress(OSError, ValueError):
-            seconds += json.loads(file.with_suffix(".batches").read_text(encoding="ascii")).get(device, [])
-    if not seconds:
-        return None
-    return Latency(seconds_per_sample=statistics.median(seconds), batch_size=batch_size, device=device)
+    seconds = parts.latency(device)
+    return None if seconds is None else Latency(seconds_per_sample=seconds, batch_size=batch_size, device=device)
 
 
-def _join(work: _Work, path: Path, dataset: Dataset, source: _SourceNotes, latency: Latency | None) -> None:
-    """Shards -> ``embeddings.npy``, then ``meta.json``, then the shards go."""
-    sha, zero_rows, seconds = hashlib.sha256(), 0, 0.0
+def _join(
+    parts: Parts, info: EncoderInfo, path: Path, dataset: Dataset, source: SourceNotes, latency: Latency | None
+) -> None:
+    """Parts -> ``embeddings.npy``, then ``meta.json``, then the parts go."""
+    sha, zero_rows = hashlib.sha256(), 0
+    count = dataset.index().count(info.modality)
     header = io.BytesIO()
-    spec = {"descr": np.dtype(work.dtype).str, "fortran_order": False, "shape": (work.count, work.info.dim)}
+    spec = {"descr": np.dtype(parts.dtype).str, "fortran_order": False, "shape": (count, info.dim)}
     np.lib.format.write_array_header_1_0(header, spec)
     temporary = path / f".{EMBEDDINGS}.{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as out:
-            for block in _blocks(work, header.getvalue()):
-                data = block if isinstance(block, bytes) else np.ascontiguousarray(block).tobytes()
-                if not isinstance(block, bytes):
-                    zero_rows += int((~block.any(axis=1)).sum())
+            sha.update(header.getvalue())
+            out.write(header.getvalue())
+            for block in parts.held().blocks(np.arange(count, dtype=np.int64), ROWS_AT_ONCE):
+                zero_rows += int((~block.any(axis=1)).sum())
+                data = np.ascontiguousarray(block).tobytes()
                 sha.update(data)
                 out.write(data)
             out.flush()
@@ -286,17 +281,31 @@ def _join(work: _Work, path: Path, dataset: Dataset, source: _SourceNotes, laten
         temporary.replace(path / EMBEDDINGS)
     finally:
         temporary.unlink(missing_ok=True)
-    for file, _, _ in work.shards():
-        with contextlib.suppress(OSError, ValueError):
-            seconds += float(file.with_suffix(".seconds").read_text(encoding="ascii"))
-    info = work.info
-    meta = BankMeta(
-        identity=bank_identity(dataset.digest, info, work.dtype),
-        digest=sha.hexdigest(),
-        count=work.count,
+    facts = bank_facts(dataset, info, parts.dtype)
+    meta = facts.model_copy(
+        update={
+            "digest": sha.hexdigest(),
+            "count": count,
+            "zero_rows": zero_rows,
+            "encode_flops": None if source.flops is None else source.flops * count,
+            "encode_seconds": parts.seconds(),
+            "latency": latency,
+            "weights": source.weights,
+            "packages": _packages(),
+        }
+    )
+    write_atomic(path / META, meta.model_dump_json(indent=1).encode())
+    shutil.rmtree(parts.folder, ignore_errors=True)
+
+
+def bank_facts(dataset: Dataset, info: EncoderInfo, dtype: BankDtype) -> BankMeta:
+    """What a bank's description says before anything has been measured: no rows, no digest."""
+    return BankMeta(
+        identity=bank_identity(dataset.digest, info, dtype),
+        digest="",
+        count=0,
         dim=info.dim,
-        dtype=work.dtype,
-        zero_rows=zero_rows,
+        dtype=dtype,
         modality=info.modality,
         encoder=info.id,
         revision=info.revision,
@@ -305,26 +314,7 @@ def _join(work: _Work, path: Path, dataset: Dataset, source: _SourceNotes, laten
         license=info.license,
         dataset=dataset.name,
         dataset_digest=dataset.digest,
-        encode_flops=None if source.flops is None else source.flops * work.count,
-        encode_seconds=seconds,
-        latency=latency,
-        weights=source.weights,
-        packages=_packages(),
     )
-    write_atomic(path / META, meta.model_dump_json(indent=1).encode())
-    for leftover in path.glob("shards-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _blocks(work: _Work, header: bytes) -> Iterator[bytes | np.ndarray]:
-    yield header
-    for file, start, stop in work.shards():
-        array = work.read(file, stop - start)
-        if array is None:
-            raise HarnessError(
-                "a shard vanished while the bank was joined", where=str(file), fix="run harness embed again"
-            )
-        yield array
 
 
 def _packages() -> dict[str, str]:

@@ -1,12 +1,17 @@
 """Banks that a sweep needs, made or not."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int64
+
+from harness.contract.record import Latency
 from harness.data.bank import META, Bank, BankDtype, BankMeta, open_bank
 from harness.data.base import Dataset
-from harness.data.extract import extract
+from harness.data.extract import bank_facts, extract_rows
+from harness.data.partial import PartialBank, whole_digest_of
 from harness.encoders.base import EncoderInfo, EncoderSpec, scheme_of
 
 
@@ -20,6 +25,8 @@ class BankRequest:
         info: What is known of it.
         path: Where the bank lies, or will lie.
         identity: sha256 of what decides its content.
+        dtype: How rows are stored.
+        rows: The rows that are needed; None: all.
     """
 
     dataset: Dataset
@@ -27,15 +34,78 @@ class BankRequest:
     info: EncoderInfo
     path: Path
     identity: str
+    dtype: BankDtype = "float32"
+    rows: Int64[np.ndarray, " rows"] | None = field(default=None, compare=False)
+
+    @property
+    def count(self) -> int:
+        """Rows that are needed."""
+        return self.dataset.index().count(self.info.modality) if self.rows is None else len(self.rows)
 
     @property
     def done(self) -> bool:
-        """Whether it has been extracted."""
-        return self.read_meta() is not None
+        """Whether all rows that are needed have been extracted."""
+        if (self.path / META).is_file():
+            return True
+        return self.rows is not None and not len(self._partial.parts.missing(self.rows))
+
+    @property
+    def left(self) -> int:
+        """Rows that are needed and have not been extracted yet."""
+        if (self.path / META).is_file():
+            return 0
+        whole = np.arange(self.count, dtype=np.int64) if self.rows is None else self.rows
+        return len(self._partial.parts.missing(whole))
+
+    def open(self) -> Bank | PartialBank:
+        """The bank, made already.
+
+        Raises:
+            HarnessError: There is no bank here, or a damaged one.
+        """
+        whole = self.rows is None or (self.path / META).is_file()
+        return open_bank(self.path) if whole else self._partial
 
     def read_meta(self) -> BankMeta | None:
-        """What its extraction recorded; None if it has not been extracted."""
-        return Bank(self.path).meta if (self.path / META).is_file() else None
+        """What the extraction of the needed rows recorded; None if they have not all been extracted."""
+        if not self.done:
+            return None
+        whole = Bank(self.path).meta if (self.path / META).is_file() else None
+        if self.rows is None or (whole and len(self.rows) == whole.count):
+            return whole
+        if whole:
+            share = self.count / whole.count
+            spent = None if whole.encode_flops is None else share * whole.encode_flops
+            seconds = share * whole.encode_seconds
+            digest = whole_digest_of(Bank(self.path), self.rows)
+            update = {"digest": digest, "count": self.count, "encode_flops": spent, "encode_seconds": seconds}
+            return whole.model_copy(update=update)
+        return self._partial_meta(self.rows)
+
+    def _partial_meta(self, rows: Int64[np.ndarray, " rows"]) -> BankMeta:
+        parts, source = self._partial.parts, self._partial.parts.source
+        held = parts.read()
+        share = len(rows) / max(1, sum(len(part.rows) for part in held))
+        devices = sorted({device for part in held for device in part.notes.batches})
+        median = parts.latency(devices[0]) if devices else None
+        return bank_facts(self.dataset, self.info, self.dtype).model_copy(
+            update={
+                "digest": self._partial.digest(rows),
+                "count": len(rows),
+                "encode_flops": None if source is None or source.flops is None else source.flops * len(rows),
+                "encode_seconds": share * parts.seconds(),
+                "latency": None if median is None else Latency(seconds_per_sample=median, device=devices[0]),
+                "weights": source.weights if source else "",
+            }
+        )
+
+    @property
+    def _partial(self) -> PartialBank:
+        return PartialBank(self.path, self.info.dim, self.dtype)
+
+    def with_rows(self, rows: Int64[np.ndarray, " rows"] | None) -> "BankRequest":
+        """The same bank with these rows besides; None: with all."""
+        return replace(self, rows=None if self.rows is None or rows is None else np.union1d(self.rows, rows))
 
     def check(self) -> None:
         """Fail now if the bank is not there and its encoder cannot be had.
@@ -73,11 +143,12 @@ class Extraction:
         """Extract what is missing, in order, and check the content of all; returns what was extracted."""
         todo = [request for request in requests if not request.done]
         for request in todo:
-            extract(
+            extract_rows(
                 request.dataset,
                 request.spec,
                 request.info.modality,
                 self.storage,
+                request.rows,
                 dtype=self.dtype,
                 batch_size=self.batch_size,
                 shard_rows=self.shard_rows,
@@ -85,5 +156,5 @@ class Extraction:
                 progress=None if progress is None else (lambda done, total, r=request: progress(r, done, total)),
             )
         for request in requests:
-            open_bank(request.path)
+            request.open()
         return todo

@@ -27,9 +27,10 @@ class EfficientNetLite:
     def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts of timm's network with the transform the weights were trained with."""
         options_of(spec)
-        with torch.device("meta"):
-            module = timm.create_model(entry.settings[0], pretrained=False, num_classes=0)
-        data = self._data(entry, module)
+        with torch.device("meta"), torch.inference_mode():
+            module = timm.create_model(entry.settings[0], pretrained=False, num_classes=0).eval()
+            data = self._data(entry, module)
+            _, flops = timm_scheme.counted(module, torch.zeros(1, *data["input_size"]))
         return EncoderInfo(
             id=spec.id,
             modality="image",
@@ -39,6 +40,7 @@ class EfficientNetLite:
             license=entry.license,
             revision=entry.revision(spec),
             transform=timm_scheme.transform_text(data),
+            flops_per_sample=flops,
         )
 
     def load(self, spec: EncoderSpec, entry: PackagedModel, *, device: str) -> Encoder:

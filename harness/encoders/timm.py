@@ -1,16 +1,18 @@
 """``timm:NAME[.TAG]``: image encoders of the timm library, pooled features before the classifier."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
+from timm.layers.config import set_fused_attn, use_fused_attn
 from timm.models import PretrainedCfg
-from torch import nn
+from torch import Tensor, nn
 
 from harness.contract.registry import near
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
@@ -19,6 +21,8 @@ from harness.encoders.hub import WeightSource, guarded, hub_source, url_source
 from harness.encoders.modules import TorchImageEncoder, first, parameters, seeded
 from harness.errors import HarnessError
 
+Facts: TypeAlias = tuple[int, int, dict[str, Any], float]
+"""(dimension, parameters, data config, FLOPs of one forward)."""
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 FIX = "connect once, or give the option 'checkpoint' (a local file) or 'pretrained: false' (random weights)"
 
@@ -37,7 +41,7 @@ class TimmScheme:
     def describe(self, spec: EncoderSpec, modality: Modality) -> EncoderInfo:
         """Build the model without weights and read its facts."""
         options = self._options(spec, modality)
-        dim, params, data = _facts(spec.id, spec.name)
+        dim, params, data, flops = _facts(spec.id, spec.name)
         cfg = _pretrained_cfg(spec.name)
         return EncoderInfo(
             id=spec.id,
@@ -48,6 +52,7 @@ class TimmScheme:
             license=cfg.license if cfg and options["pretrained"] else None,
             revision=self._revision(spec, options, cfg),
             transform=transform_text(data),
+            flops_per_sample=flops,
         )
 
     def check(self, spec: EncoderSpec, modality: Modality) -> None:
@@ -118,10 +123,10 @@ def _pretrained_cfg(name: str) -> PretrainedCfg | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _facts(encoder: str, name: str) -> tuple[int, int, dict[str, Any]]:
-    """(dim, parameters, data config) of a timm model, from an instance without weights."""
+def _facts(encoder: str, name: str) -> Facts:
+    """What an instance without weights tells of a timm model."""
 
-    def build() -> tuple[int, int, dict[str, Any]]:
+    def build() -> Facts:
         try:
             return _measure(name, "meta")
         except (RuntimeError, NotImplementedError, TypeError, ValueError):
@@ -132,11 +137,32 @@ def _facts(encoder: str, name: str) -> tuple[int, int, dict[str, Any]]:
     return guarded(encoder, build)
 
 
-def _measure(name: str, device: str) -> tuple[int, int, dict[str, Any]]:
-    with torch.device(device), torch.inference_mode():
+def _measure(name: str, device: str) -> Facts:
+    with torch.device(device), torch.inference_mode(), eager_attention():
         module = timm.create_model(name, pretrained=False, num_classes=0).eval()
         data = resolve_model_data_config(module)
-        return first(module(torch.zeros(1, *data["input_size"]))).shape[-1], parameters(module), data
+        features, flops = counted(module, torch.zeros(1, *data["input_size"]))
+    return features.shape[-1], parameters(module), data, flops
+
+
+def counted(module: nn.Module, pictures: Tensor) -> tuple[Tensor, float]:
+    """(features, FLOPs of the matrix products of this forward). Attention must be made of plain products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        features = first(module(pictures))
+    return features, float(counter.get_total_flops())
+
+
+@contextmanager
+def eager_attention() -> Iterator[None]:
+    """Models that are built inside compute attention by matrix products and not by a fused kernel."""
+    before = use_fused_attn()
+    set_fused_attn(False)
+    try:
+        yield
+    finally:
+        set_fused_attn(before)
 
 
 def eval_transform(data: dict[str, Any]) -> Any:

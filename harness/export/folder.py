@@ -79,7 +79,7 @@ def _found(
         for metrics in record.metrics
         if (metrics.image, metrics.text) == pair
     ]
-    candidates = [found for found in measured if found[1].test]
+    candidates = [found for found in measured if found[1].validation]
     if not candidates:
         if manifest.methods[label].kind == "score":
             raise HarnessError(f"method {label!r} trains no connectors", fix="export another method's")
@@ -121,6 +121,10 @@ def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connec
     }
 
 
+def _written(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4g}"
+
+
 def _card(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connector: Connector) -> str:
     licenses = {
         e.id: e.license or "unknown"
@@ -128,7 +132,7 @@ def _card(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connecto
         if e.id in (metrics.image, metrics.text)
     }
     rows = "\n".join(
-        f"| {task} | {metric} | {value:.4g} | {metrics.test.get(task, {}).get(metric, float('nan')):.4g} |"
+        f"| {task} | {metric} | {value:.4g} | {_written(metrics.test.get(task, {}).get(metric))} |"
         for task, values in metrics.validation.items()
         for metric, value in values.items()
     )

@@ -1,14 +1,15 @@
 """A stitched model: two frozen encoders and the connector between them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL.Image import Image
+from PIL.Image import open as open_image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -16,10 +17,14 @@ from torch.nn import functional
 
 from harness.connectors.stored import kind_of
 from harness.contract.connector import Connector
+from harness.data.pictures import to_rgb
 from harness.encoders.base import Encoder, EncoderSpec, HasWeights, Modality, scheme_of
 from harness.errors import HarnessError
 from harness.export.folder import CONFIG, CONNECTOR, FORMAT
 from harness.sweep.config import ENCODER_FACTS
+
+Picture: TypeAlias = Image | str | Path
+"""A PIL image, or the path of an image file."""
 
 
 class StitchedModel:
@@ -54,17 +59,29 @@ class StitchedModel:
             raise HarnessError(f"is of format {config.get('format')}, this version reads {FORMAT}", where=str(folder))
         return cls(config, Connector(kind_of(config["connector"]), tensors), device=device)
 
-    def encode_image(self, images: Sequence[Image], batch_size: int = 64) -> Float[Tensor, "n dim"]:
-        """L2-normalised ``[n, dim]`` embeddings of PIL images."""
+    def encode_image(self, images: Picture | Iterable[Picture], batch_size: int = 64) -> Float[Tensor, "n dim"]:
+        """L2-normalised ``[n, dim]`` embeddings of one or many pictures: PIL images, or paths of image files.
+
+        One picture gives one row, ``[1, dim]``.
+
+        Raises:
+            HarnessError: A file that cannot be read, or something that is no picture.
+        """
         if self._image is None:
             self._image = self._encoder("image")
-        return self._encode(self._image, list(images), batch_size, mapped=self._direction == "image_to_text")
+        pictures = [opened(one) for one in _several(images, (Image, str, Path), "pictures")]
+        return self._encode(self._image, pictures, batch_size, mapped=self._direction == "image_to_text")
 
-    def encode_text(self, texts: Sequence[str], batch_size: int = 64) -> Float[Tensor, "n dim"]:
-        """L2-normalised ``[n, dim]`` embeddings of strings."""
+    def encode_text(self, texts: str | Iterable[str], batch_size: int = 64) -> Float[Tensor, "n dim"]:
+        """L2-normalised ``[n, dim]`` embeddings of one or many strings; one gives one row, ``[1, dim]``.
+
+        Raises:
+            HarnessError: Something that is no string.
+        """
         if self._text is None:
             self._text = self._encoder("text")
-        return self._encode(self._text, list(texts), batch_size, mapped=self._direction == "text_to_image")
+        strings = _several(texts, (str,), "strings")
+        return self._encode(self._text, strings, batch_size, mapped=self._direction == "text_to_image")
 
     @staticmethod
     def similarity(
@@ -103,3 +120,33 @@ class StitchedModel:
         whole = np.concatenate(rows) if rows else np.zeros((0, encoder.info.dim), np.float32)
         embedded = functional.normalize(torch.from_numpy(whole).float().to(self._device), dim=-1)
         return functional.normalize(self._connector(embedded), dim=-1) if mapped else embedded
+
+
+def _several(given: Any, kinds: tuple[type, ...], called: str) -> list[Any]:
+    """One or many things of these kinds, as a list."""
+    if isinstance(given, kinds):
+        return [given]
+    try:
+        found = list(given)
+    except TypeError:
+        found = [given]
+    for one in found:
+        if not isinstance(one, kinds):
+            allowed = ", ".join(kind.__name__ for kind in kinds)
+            raise HarnessError(f"{called} are wanted ({allowed}, one or many), not {type(one).__name__}")
+    return found
+
+
+def opened(picture: Picture) -> Image:
+    """A picture as RGB.
+
+    Raises:
+        HarnessError: A file that cannot be read.
+    """
+    if isinstance(picture, Image):
+        return to_rgb(picture)
+    try:
+        with open_image(picture) as image:
+            return to_rgb(image)
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"cannot be read as an image: {error}", where=str(picture)) from error

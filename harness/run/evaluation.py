@@ -31,6 +31,8 @@ def evaluate(
     queries: dict[str, np.ndarray] = {}
     with problem.ledger.section("runner_eval"):
         for split, found in numbers.items() if made else ():
+            if split == "test" and resolved.without_test:
+                continue
             view = resolved.view(split, problem.device)
             for evaluation in resolved.evaluations:
                 own = measured(evaluation.metrics)

@@ -81,7 +81,7 @@ def _task_record(resolved: ResolvedSweep, number: int) -> TaskRecord:
         kind=resolved.tasks[number].name,
         config={**_as_json(resolved.tasks[number]), "data": config.data},
         metrics=dict(evaluation.metrics),
-        chance=dict(evaluation.chance("test")),
+        chance={} if resolved.without_test else dict(evaluation.chance("test")),
     )
 
 

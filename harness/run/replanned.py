@@ -9,7 +9,7 @@ from harness.run.records import Manifest
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
 
-BESIDE = frozenset({"source", "storage", "flop_convention", "name", "smoke"})
+BESIDE = frozenset({"source", "storage", "flop_convention", "name", "smoke", "pick"})
 """Fields of a sweep that change neither its cells nor its report."""
 
 MOST = 5
@@ -65,7 +65,8 @@ def _changes(before: Any, now: Any, place: str = "") -> Iterator[str]:
             if key not in now:
                 yield f"{_written(below)} removed (it was {_short(before[key])})"
             elif key not in before:
-                yield f"{_written(below)} added"
+                if now[key] is not None:  # else a field that older versions did not have, and that asks for nothing
+                    yield f"{_written(below)} added"
             else:
                 yield from _changes(before[key], now[key], below)
     elif before != now:

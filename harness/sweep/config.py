@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.contract.registry import near
+from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
 from harness.sweep.ladders import BUDGET_KEYS, climbed
 from harness.sweep.located import place
@@ -171,6 +172,34 @@ class MethodConfig(Section):
         return {**known, "budget": budget, "config": rest}
 
 
+class PickConfig(Section):
+    """How ``harness pick`` looks for one pair: all encoders on few rows, then more rows for the few that remain.
+
+    Attributes:
+        method: What races pairs and trains the connector: ``winner`` or a plug-in with its fields ``polish`` and
+            ``at_most_gap``. Its other settings are further fields of ``settings``.
+        settings: Its settings, e.g. ``batch_size``.
+        first: Training images of the first stage.
+        growth: Times the training images of one stage that the next one has.
+        most: Most training images that are embedded; None: all that there are.
+        validation: Most validation images, the same in all stages.
+        test: Most test images, embedded for the pair that is picked only.
+        keep: Share of each side's encoders that goes on from a stage at most, rounded up.
+        at_most_gap: What is not worth another stage, in units of the selection metric: a pair that cannot be better by
+            more leaves the race, and more rows that gain less end it.
+    """
+
+    method: str = "winner"
+    settings: dict[str, Any] = {}
+    first: Annotated[int, Field(gt=1)] = 1000
+    growth: Annotated[float, Field(gt=1)] = 4.0
+    most: Annotated[int, Field(gt=1)] | None = 16_000
+    validation: Annotated[int, Field(gt=1)] = 500
+    test: Annotated[int, Field(gt=1)] = 2000
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.34
+    at_most_gap: Annotated[float, Field(ge=0)] = 0.005
+
+
 class BankConfig(Section):
     """How embeddings are extracted and stored."""
 
@@ -185,6 +214,8 @@ class Sweep(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     data: dict[str, Any]
+    sample: SampleConfig | None = None
+    """Only some images of each split take part, and only these are embedded."""
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
     first_image_encoders: Annotated[int, Field(gt=0)] | None = None
@@ -203,6 +234,8 @@ class Sweep(Section):
     bank: BankConfig = BankConfig()
     smoke: bool = False
     """The sweep has been shrunk by ``--smoke``: its report gives no verdict. Not written by hand."""
+    pick: PickConfig = PickConfig()
+    """How ``harness pick`` goes about it; nothing else reads it."""
     source: Path = Path("sweep.yaml")
     """The sweep file itself: relative paths start in its folder. Not written by hand."""
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from harness.data.base import DATASETS, Dataset
 from harness.data.load import load_dataset
+from harness.data.sampled import Sampled
 from harness.errors import HarnessError, MissingData
 from harness.sweep.config import Sweep
 from harness.sweep.located import located_in_file, place
@@ -31,6 +32,8 @@ def datasets_of(sweep: Sweep) -> tuple[Dataset, dict[int, Dataset]]:
     if absent:
         raise MissingData("; ".join(dict.fromkeys(map(str, absent))))
     main = made.pop(("data",))
+    if sweep.sample is not None:
+        main = Sampled(main, sweep.sample)
     return main, {int(under[1]): dataset for under, dataset in made.items()}
 
 

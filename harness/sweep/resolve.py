@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from harness.contract.connector import CONNECTORS, ConnectorKind
 from harness.contract.metric import Metric, measured
@@ -12,8 +13,8 @@ from harness.contract.objective import OBJECTIVES, Objective
 from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
 from harness.contract.registry import near
-from harness.contract.split import Split
-from harness.data.bank import Bank, bank_identity, bank_path, open_bank
+from harness.contract.split import Embeddings, Split
+from harness.data.bank import bank_identity, bank_path
 from harness.data.base import Dataset, Index
 from harness.data.extract import describe
 from harness.data.request import BankRequest, Extraction
@@ -80,6 +81,11 @@ class ResolvedSweep:
         """The metrics with queries of their own that a score takes."""
         return measured(self.selection_evaluation.metrics, [self.sweep.selection.metric])
 
+    @property
+    def without_test(self) -> bool:
+        """Whether the sweep asks for no test data: connectors then have no test numbers."""
+        return self.sweep.sample is not None and self.sweep.sample.test == 0
+
     @cached_property
     def index(self) -> Index:
         """Rows and splits of the main dataset."""
@@ -94,7 +100,9 @@ class ResolvedSweep:
         for dataset, modality in needed:
             for encoder in (self.images if modality == "image" else self.texts).values():
                 key = (dataset.digest, modality, encoder.spec.id)
-                if key not in requests:
+                if key in requests:  # a task may measure on rows of the same data that the sample leaves out
+                    requests[key] = requests[key].with_rows(_needed(dataset, modality))
+                else:
                     requests[key] = self._request(dataset, encoder.spec, modality)
         return requests
 
@@ -102,9 +110,9 @@ class ResolvedSweep:
         """The request of one bank."""
         return self.banks[dataset.digest, modality, encoder]
 
-    def open_bank(self, dataset: Dataset, modality: Modality, encoder: str) -> Bank:
+    def open_bank(self, dataset: Dataset, modality: Modality, encoder: str) -> Embeddings:
         """One bank, made already."""
-        return open_bank(self.bank(dataset, modality, encoder).path)
+        return self.bank(dataset, modality, encoder).open()
 
     @property
     def extraction(self) -> Extraction:
@@ -122,7 +130,7 @@ class ResolvedSweep:
             where = place(self.sweep.source, "data.kind")
             raise HarnessError("data of kind shapes holds no data", where=where, fix="use harness plan")
         for split, rows in self.index.splits.items():
-            if not len(rows):
+            if not len(rows) and not (split == "test" and self.without_test):
                 where = place(self.sweep.source, "data")
                 raise HarnessError(f"the {split} split is empty", where=where, fix="give it rows")
         for request in self.banks.values():
@@ -187,7 +195,14 @@ class ResolvedSweep:
             info=info,
             path=bank_path(self.sweep.storage_path, dataset.name, dataset.digest, info, dtype),
             identity=bank_identity(dataset.digest, info, dtype),
+            dtype=dtype,
+            rows=_needed(dataset, modality),
         )
+
+
+def _needed(dataset: Dataset, modality: Modality) -> Int64[np.ndarray, " rows"] | None:
+    """Rows to embed; all of them (None) where the data brings embeddings, for nothing runs then."""
+    return dataset.needed(modality) if dataset.own_encoders(modality) is None else None
 
 
 def task_of(sweep: Sweep, number: int) -> Task:

@@ -83,4 +83,4 @@ def _stand_in(sweep: Sweep, images: dict[str, StatedEncoder], texts: dict[str, S
         "split": SplitConfig(train=0.5, validation=0.25, test=0.25).model_dump(),
     }
     tasks = [TaskConfig(kind=task.kind, label=task.label) for task in sweep.tasks]
-    return {"data": data, "tasks": tasks}
+    return {"data": data, "sample": None, "tasks": tasks}

@@ -1,15 +1,18 @@
 """Planning without data: what the sweep file itself states is enough to count what a sweep will cost."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from harness.data.base import DATASETS, SizedWithoutFiles
 from harness.data.load import load_dataset
-from harness.encoders.base import EncoderSpec, Modality, scheme_of
+from harness.encoders.base import EncoderInfo, EncoderSpec, Modality, scheme_of
 from harness.errors import HarnessError, MissingData
 from harness.sweep.config import EncoderConfig, SelectionConfig, Sweep, TaskConfig
 from harness.sweep.resolve import ResolvedSweep
 
+STATED = ("dim", "params", "flops_per_sample")
+"""What a sweep file may state of an encoder whose embeddings are absent."""
 SIDES: tuple[Modality, Modality] = ("image", "text")
 RETRIEVAL = TaskConfig(kind="retrieval", label="retrieval")
 METRIC = "text_to_image_r5"
@@ -22,6 +25,12 @@ class StatedEncoder:
 
     dim: int
     params: float | None
+    flops_per_sample: float | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 def resolve_or_stand_in(sweep: Sweep) -> tuple[ResolvedSweep, str | None]:
@@ -48,7 +57,7 @@ def with_shapes(sweep: Sweep, missing: MissingData) -> Sweep:
     """
     images, texts = (stated_encoders(sweep, modality, missing) for modality in SIDES)
     shapes = {
-        side: {name: {"dim": s.dim, "params": s.params} for name, s in facts.items()}
+        side: {name: stated.facts for name, stated in facts.items()}
         for side, facts in (("image", images), ("text", texts))
     }
     data = _sizes(sweep, sweep.data)
@@ -66,8 +75,8 @@ def with_shapes(sweep: Sweep, missing: MissingData) -> Sweep:
     if not there:
         update |= {
             "data": {**data, **shapes},
-            "image_encoders": [EncoderConfig(id=name, dim=s.dim, params=s.params) for name, s in images.items()],
-            "text_encoders": [EncoderConfig(id=name, dim=s.dim, params=s.params) for name, s in texts.items()],
+            "image_encoders": [EncoderConfig(id=name, **stated.facts) for name, stated in images.items()],
+            "text_encoders": [EncoderConfig(id=name, **stated.facts) for name, stated in texts.items()],
         }
     if sweep.selection.task not in [task.label for task in tasks]:
         retrieval = next((task for task in tasks if task.kind == "retrieval"), None)
@@ -106,7 +115,11 @@ def stated_encoders(sweep: Sweep, modality: Modality, missing: MissingData) -> d
     except MissingData:
         return _written_encoders(sweep, modality, missing)
     found = resolved.images if modality == "image" else resolved.texts
-    return {name: StatedEncoder(encoder.info.dim, encoder.info.params) for name, encoder in found.items()}
+    return {name: _stated(encoder.info) for name, encoder in found.items()}
+
+
+def _stated(info: EncoderInfo) -> StatedEncoder:
+    return StatedEncoder(info.dim, info.params, info.flops_per_sample)
 
 
 def _written_encoders(sweep: Sweep, modality: Modality, missing: HarnessError) -> dict[str, StatedEncoder]:
@@ -117,17 +130,16 @@ def _written_encoders(sweep: Sweep, modality: Modality, missing: HarnessError) -
         if not isinstance(own, dict):
             raise missing
         configs = [
-            EncoderConfig(id=name, **{fact: facts[fact] for fact in ("dim", "params") if fact in facts})
+            EncoderConfig(id=name, **{fact: facts[fact] for fact in STATED if fact in facts})
             for name, facts in ((name, facts if isinstance(facts, dict) else {}) for name, facts in own.items())
         ]
     found = {}
     for config in configs[: sweep.first_image_encoders] if modality == "image" else configs:
         if config.dim is not None:
-            found[config.id] = StatedEncoder(config.dim, config.params)
+            found[config.id] = StatedEncoder(config.dim, config.params, config.flops_per_sample)
         elif ":" in config.id:
             spec = EncoderSpec(config.id, options=config.options, **config.facts)
-            info = scheme_of(spec).describe(spec, modality)
-            found[config.id] = StatedEncoder(info.dim, info.params)
+            found[config.id] = _stated(scheme_of(spec).describe(spec, modality))
         else:
             raise missing
     return found

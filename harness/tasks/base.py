@@ -16,14 +16,14 @@ from harness.contract.metric import Metric, PerQuery
 from harness.contract.pairs import Direction, Pair
 from harness.contract.problem import ScoringCost
 from harness.contract.registry import Registry
-from harness.data.bank import Bank
+from harness.contract.split import Embeddings
 from harness.data.base import Dataset
 from harness.encoders.base import Modality
 
 CHUNK = 2048
 """Rows of a similarity matrix held at once."""
 
-OpenBank = Callable[[Dataset, Modality, str], Bank]
+OpenBank = Callable[[Dataset, Modality, str], Embeddings]
 """(dataset, modality, encoder id) -> its bank."""
 
 

@@ -63,3 +63,82 @@ def test_unlike_and_hardly_any_training_are_warned_of_and_not_rounded_away(world
         "plan", "world.yaml", "--set", "methods.ape.epochs=30", "--set", "methods.hyma.epochs=60"
     )
     assert "warning" not in out
+
+
+PAPER = """
+    name: paper
+    data:
+      kind: shapes
+      rows: 6000
+      captions_per_image: 2
+      image: {a: {dim: 16, flops_per_sample: 1.0e+6}, b: {dim: 32, flops_per_sample: 3.0e+6}}
+      text: {x: {dim: 8, flops_per_sample: 5.0e+5}}
+    methods:
+      ape: {epochs: 3, batch_size: 64}
+      half: {method: ape, epochs: 1, batch_size: 64}
+    reference: ape
+"""
+
+
+def test_the_saving_is_stated_twice_connectors_alone_and_end_to_end(world) -> None:
+    """6,000 pictures of two captions each, two image encoders and one text encoder; banks are float32."""
+    world.write("paper.yaml", PAPER)
+    code, out, _ = world.invoke("plan", "paper.yaml", "--json")
+    assert code == 0
+    found = json.loads(out)
+    encode = 6000 * 4e6 + 12000 * 5e5
+    assert found["encoding"]["flops"] == pytest.approx(encode)
+    assert found["encoding"]["disk"] == 4 * (6000 * (16 + 32) + 12000 * 8)
+    assert found["encoding"]["unknown"] == []
+    ape, half = (found["methods"][label]["flops"]["total"] for label in ("ape", "half"))
+    assert found["methods"]["ape"]["saving"] is None
+    saving = found["methods"]["half"]["saving"]
+    assert saving == {
+        "connectors": pytest.approx(ape / half),
+        "end_to_end": pytest.approx((ape + encode) / (half + encode)),
+    }
+    _, out, _ = world.invoke("plan", "paper.yaml")
+    assert "embedding all rows: 30 G FLOPs" in out
+    row = next(line for line in out.splitlines() if f"{saving['end_to_end']:.3g}x" in line)
+    assert f"{saving['connectors']:.3g}x" in row
+
+
+def test_without_an_encoders_flops_there_is_no_saving_end_to_end(world) -> None:
+    world.write("paper.yaml", PAPER.replace("x: {dim: 8, flops_per_sample: 5.0e+5}", "x: 8"))
+    code, out, _ = world.invoke("plan", "paper.yaml", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["encoding"]["unknown"] == ["x"]
+    saving = found["methods"]["half"]["saving"]
+    assert saving["connectors"] > 1
+    assert saving["end_to_end"] is None
+    _, out, _ = world.invoke("plan", "paper.yaml")
+    assert "unknown before they are loaded: x" in out
+
+
+def test_what_is_left_to_embed_shrinks_with_what_has_been(world) -> None:
+    """A sample is embedded, then a larger one is planned: only the rows that it adds are to do."""
+    world.write(
+        "pictures.yaml",
+        """
+        name: pictures
+        data: {kind: packaged, name: openmoji}
+        sample: {train: 6, validation: 3, test: 0}
+        image_encoders: ["packaged:untrained_resnet18"]
+        text_encoders: ["packaged:wordllama"]
+        methods: {ridge: {}}
+        storage: runs
+        """,
+    )
+
+    def encoding(*sets: str) -> dict[str, float]:
+        return json.loads(world.invoke("plan", "pictures.yaml", "--json", *sets)[1])["encoding"]
+
+    before, larger = encoding(), encoding("--set", "sample.train=10")
+    assert before["flops_left"] == before["flops"] > 0
+    per_picture = (larger["flops"] - before["flops"]) / 4
+    assert before["flops"] == pytest.approx(9 * per_picture, rel=1e-6)
+    world.harness("embed", "pictures.yaml")
+    assert encoding()["flops_left"] == 0
+    after = encoding("--set", "sample.train=10")
+    assert after["flops_left"] == pytest.approx(4 * per_picture, rel=0.05), "the count of the loaded encoder"

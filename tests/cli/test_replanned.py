@@ -64,3 +64,20 @@ def test_a_new_version_of_a_method_is_no_change_of_the_sweep(copy_of_world, monk
     code, out, err = sweep(copy_of_world)
     assert code == 0, out + err
     assert len(cells(copy_of_world)) == len(kept) + 12
+
+
+def test_fields_that_an_older_version_did_not_know_are_no_change(copy_of_world) -> None:
+    path = copy_of_world.folder / "runs/world/manifest.json"
+    manifest = json.loads(path.read_text())
+    for new in ("sample", "pick"):
+        del manifest["sweep"][new]
+    path.write_text(json.dumps(manifest))
+    code, _, err = sweep(copy_of_world, "--set", "pick.first=50")
+    assert code == 0
+    assert "has changed" not in err
+    assert "nothing to run" in err
+
+
+def test_a_sample_is_another_plan(copy_of_world, refused) -> None:
+    line = refused(copy_of_world, "sweep", "world.yaml", "--backend", "serial", "--set", "sample={train: 128}")
+    assert "sample: None -> " in line

@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import multiprocessing
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,13 @@ import pytest
 from PIL import Image
 
 from harness.data import extract as extract_module
-from harness.data.bank import open_bank
+from harness.data.bank import bank_path, open_bank
 from harness.data.base import Dataset
 from harness.data.classes import ClassPrompts
-from harness.data.extract import describe, extract, normalise
+from harness.data.extract import describe, extract, extract_rows, normalise
 from harness.data.load import load_dataset
+from harness.data.parts import PartNotes, Parts, SourceNotes
+from harness.data.request import BankRequest
 from harness.encoders.base import EncoderSpec, scheme_of
 from harness.errors import HarnessError
 from tests.data.samples import captions_of, images_of
@@ -125,7 +129,7 @@ def test_interrupted_extraction_equals_undisturbed_and_redoes_no_shard(
     assert seen[0] == 16, "two whole shards were kept"
     assert stored(resumed.path) == stored(undisturbed.path)
     assert resumed.meta.digest == undisturbed.meta.digest
-    assert not list(resumed.path.glob("shards-*"))
+    assert not list(resumed.path.glob("parts"))
 
 
 def test_a_torn_shard_is_made_again(pictures: Dataset, tmp_path: Path):
@@ -137,7 +141,7 @@ def test_a_torn_shard_is_made_again(pictures: Dataset, tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         extract(pictures, SPEC, "image", tmp_path / "two", shard_rows=8, progress=stop)
-    shard = next((tmp_path / "two").rglob("shard-00001.npy"))
+    shard = max((tmp_path / "two").rglob("part-*.npy"), key=lambda file: np.load(file.with_suffix(".rows"))[0])
     shard.write_bytes(shard.read_bytes()[:-10])
     assert stored(extract(pictures, SPEC, "image", tmp_path / "two", shard_rows=8).path) == stored(whole.path)
 
@@ -244,3 +248,93 @@ def test_an_unreadable_image_stops_extraction_with_its_name(pictures: Dataset, t
     (tmp_path / "12.png").write_bytes(b"no picture")
     with pytest.raises(HarnessError, match=r"1 of 30 images cannot be read: 12\.png"):
         extract(pictures, SPEC, "image", tmp_path)
+
+
+def test_a_bank_of_some_rows_is_extended_without_redoing_one(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = extract(pictures, SPEC, "image", tmp_path / "whole", batch_size=4, shard_rows=8)
+    embedded: list[int] = []
+    samples = type(pictures).samples
+
+    def counted(self: Any, modality: Any, rows: Any) -> Any:
+        embedded.extend(rows)
+        return samples(self, modality, rows)
+
+    monkeypatch.setattr(type(pictures), "samples", counted)
+    settings: dict[str, Any] = {"batch_size": 4, "shard_rows": 8}
+    first, second = np.array([3, 29, 11, 4]), np.array([0, 3, 5, 28])
+    some = extract_rows(pictures, SPEC, "image", tmp_path / "some", first, **settings)
+    np.testing.assert_allclose(some.take(first), whole.take(first), atol=1e-6)
+    with pytest.raises(HarnessError, match="row 5 has not been embedded"):
+        some.take(np.array([3, 5]))
+    more = extract_rows(pictures, SPEC, "image", tmp_path / "some", second, **settings)
+    np.testing.assert_allclose(more.take(second), whole.take(second), atol=1e-6)
+    assert np.array_equal(pickle.loads(pickle.dumps(more)).take(second), more.take(second))
+    full = extract(pictures, SPEC, "image", tmp_path / "some", **settings)
+    assert sorted(embedded) == list(range(30)), "every row once"
+    np.testing.assert_allclose(full.take(np.arange(30)), whole.take(np.arange(30)), atol=1e-6)
+    assert not (full.path / "parts").exists()
+
+
+def test_rows_of_other_weights_do_not_stand_beside_each_other(tmp_path: Path):
+    parts = Parts(tmp_path, 2, "float32")
+    parts.begin(SourceNotes(weights="old"))
+    parts.add(np.array([0, 1]), np.ones((2, 2), dtype=np.float32), PartNotes())
+    parts.begin(SourceNotes(weights="old"))
+    assert parts.missing(np.arange(3)).tolist() == [2]
+    parts.begin(SourceNotes(weights="new"))
+    assert parts.missing(np.arange(3)).tolist() == [0, 1, 2]
+
+
+def test_the_digest_of_some_rows_outlives_the_extension_to_all(pictures: Dataset, tmp_path: Path):
+    rows = np.array([2, 9, 17, 25])
+    settings: dict[str, Any] = {"batch_size": 4, "shard_rows": 8}
+    info = describe(pictures, SPEC, "image")
+    path = bank_path(tmp_path, pictures.name, pictures.digest, info)
+    request = BankRequest(pictures, SPEC, info, path, identity="", rows=rows)
+    assert (request.done, request.left, request.read_meta()) == (False, 4, None)
+    extract_rows(pictures, SPEC, "image", tmp_path, rows, **settings)
+    some = request.read_meta()
+    extract(pictures, SPEC, "image", tmp_path, **settings)
+    whole = request.read_meta()
+    assert some is not None
+    assert whole is not None
+    assert (whole.digest, whole.count) == (some.digest, some.count)
+    other = dataclasses.replace(request, rows=np.array([2, 9, 17, 26])).read_meta()
+    assert other is not None
+    assert other.digest != some.digest
+
+
+def test_rows_of_the_datas_own_embeddings_that_stand_apart_are_filled_in(tmp_path: Path):
+    world = load_dataset({"kind": "synthetic", "rows": 60, "image_encoders": 1, "text_encoders": 1, "image_dims": [8]})
+    (name,) = world.own_encoders("image") or {}
+    spec = EncoderSpec(name)
+    whole = extract(world, spec, "image", tmp_path / "one")
+
+    def stop(done: int, total: int) -> None:
+        if done >= 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(world, spec, "image", tmp_path / "two", shard_rows=10, progress=stop)
+    parts = sorted((tmp_path / "two").rglob("part-*.npy"), key=lambda file: np.load(file.with_suffix(".rows"))[0])
+    parts[1].unlink()
+    again = extract(world, spec, "image", tmp_path / "two", shard_rows=40)
+    assert np.array_equal(again.take(np.arange(60)), whole.take(np.arange(60)))
+
+
+def test_a_part_that_was_changed_is_named(pictures: Dataset, tmp_path: Path):
+    rows = np.arange(6)
+    some = extract_rows(pictures, SPEC, "image", tmp_path, rows, shard_rows=8)
+    (file,) = some.path.rglob("part-*.npy")
+    array = np.load(file)
+    array[2, 3] += 0.25
+    np.save(file, array)
+    with pytest.raises(HarnessError, match="content does not match its digest"):
+        extract_rows(pictures, SPEC, "image", tmp_path, rows).take(rows)
+    with pytest.raises(HarnessError, match=f"{file.name}: content does not match its digest"):
+        extract(pictures, SPEC, "image", tmp_path)
+    file.unlink()
+    whole = extract(pictures, SPEC, "image", tmp_path)
+    np.testing.assert_allclose(np.linalg.norm(whole.take(rows), axis=1), 1.0, atol=1e-6)

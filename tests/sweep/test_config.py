@@ -57,6 +57,10 @@ def test_defaults_are_filled_in(temp_project) -> None:
             MINIMAL + "image_encoders: [timm:a, st:b, timm:a]\n",
             "s.yaml:5: image_encoders: encoder 'timm:a' stands twice",
         ),
+        (MINIMAL + "sample: {train: 0}\n", "s.yaml:5: sample.train: Input should be greater than 0"),
+        (MINIMAL + "sample: {tain: 9}\n", "s.yaml:5: sample.tain: unknown key 'tain'"),
+        (MINIMAL + "pick: {keep: 2}\n", "s.yaml:5: pick.keep: Input should be less than or equal to 1"),
+        (MINIMAL + "pick: {frist: 9}\n", "s.yaml:5: pick.frist: unknown key 'frist' (did you mean 'first'"),
         (MINIMAL + "text_encoders: []\n", "s.yaml:5: text_encoders: the list is empty: there would be zero pairs"),
         (MINIMAL + "reference: aqe\n", "s.yaml:5: reference: 'aqe' is not one of the methods; did you mean 'ape'?"),
         (
