@@ -35,7 +35,7 @@ from harness.contract.method import (
 )
 from harness.contract.objective import LogitScale, Objective, ObjectiveSetting, StackedObjective
 from harness.contract.pairs import Direction, Kind, Pair
-from harness.contract.problem import Problem, ScoringCost, Sizes
+from harness.contract.problem import Problem, ScoringCost, Sizes, UnitScores
 from harness.contract.split import Batch, Split
 from harness.contract.stopping import AsyncPolicy, Policy, Rung
 
@@ -78,6 +78,7 @@ __all__ = [
     "Tensors",
     "TriesRates",
     "Tuning",
+    "UnitScores",
     "WithoutBudget",
     "estimate_of",
     "takes_budget",

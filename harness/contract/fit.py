@@ -60,6 +60,7 @@ class Fit:
         trained_params: Parameters trained at one learning rate.
         diverged: Set when training broke down; what was reached before stands in the other fields.
         lost: Pairs whose own training broke down while the others' went on. They have no score and no connector.
+        racing: Pairs that the method holds to be in the race for the best one, best first; empty if it does not race.
         warnings: Things a reader should know.
         tuning: Learning rates that were tried and kept; None for a method without one.
         state: What the pair's next rung needs to go on, for a method with rungs.
@@ -77,6 +78,7 @@ class Fit:
     trained_params: int = 0
     diverged: Diverged | None = None
     lost: Mapping[Pair, Diverged] = field(default_factory=dict)
+    racing: tuple[Pair, ...] = ()
     warnings: tuple[str, ...] = ()
     tuning: Tuning | None = None
     state: Mapping[str, Tensor] | None = None

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Float, Int, Num
 
 from harness.contract.record import Record
 
@@ -58,6 +58,40 @@ def values(metrics: Mapping[str, Metric], queries: PerQuery) -> dict[str, float]
         elif metric.of and len(parts) == len(metric.of):
             found[name] = sum(parts) / len(parts)
     return found
+
+
+def contributions(
+    metrics: Mapping[str, Metric],
+    name: str,
+    queries: PerQuery,
+    units: Mapping[str, Int[np.ndarray, " _"]],
+) -> Float[np.ndarray, " _"] | None:
+    """One number for each unit: their mean is the metric, and their spread says how far test noise moves it.
+
+    With ``s_u`` the sum and ``n_u`` the number of the queries of unit u, the metric is ``m = sum s_u / sum n_u``. To
+    first order in what one unit changes (the delta method), unit u contributes ``m + units (s_u - m n_u) / sum n_u``.
+
+    Args:
+        metrics: The task's metrics.
+        name: One of them.
+        queries: What each query gave.
+        units: Query name -> unit of each query.
+
+    Returns:
+        ``[units]``, every unit that has a query, ascending. None where a metric is no mean of its queries.
+    """
+    parts = measured(metrics, [name])
+    if any(metrics[part].average != "mean" or metrics[part].link != "identity" for part in parts):
+        return None
+    every = np.unique(np.concatenate([units[metrics[part].query] for part in parts]))
+    total = np.zeros(len(every))
+    for part in parts:
+        at = np.searchsorted(every, units[metrics[part].query])
+        gave = np.bincount(at, weights=np.asarray(queries[part], dtype=np.float64), minlength=len(every))
+        asked = np.bincount(at, minlength=len(every))
+        mean = gave.sum() / asked.sum()
+        total += mean + len(every) * (gave - mean * asked) / asked.sum()
+    return total / len(parts)
 
 
 def _value(metric: Metric, queries: Num[np.ndarray, " _"]) -> float:

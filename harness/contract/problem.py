@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, as_connector
 from harness.contract.ledger import Ledger
@@ -12,6 +14,9 @@ from harness.contract.objective import LogitScale, Objective, ObjectiveSetting
 from harness.contract.pairs import Direction, Pair
 from harness.contract.split import Batch, Split, check_batch_size
 from harness.contract.stopping import Rung
+
+UnitScores: TypeAlias = Float[np.ndarray, " _"]
+"""``[units]`` what each unit contributes to a score; their mean is the score."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Problem:
         ends: Updates per pair at which methods end that this one is compared with: a training is scored there too, so
             that both can be read at the same number of updates. Such a score changes no metric, so it is no part of a
             cell's key, and no FLOPs of the method: it is booked as the runner's evaluation.
+        by_unit: What ``score_by_unit`` calls.
     """
 
     sizes: Sizes
@@ -123,6 +129,7 @@ class Problem:
     chance: Callable[[np.random.Generator], float] | None = None
     rung: Rung | None = None
     ends: tuple[float, ...] = ()
+    by_unit: Callable[[Pair, Connector], tuple[float, UnitScores | None]] | None = None
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -135,6 +142,19 @@ class Problem:
         self.ledger.add("eval", self.sizes.score_flops(pair, connector.kind))
         with self.ledger.section("eval"):
             return self.scorer(pair, connector)
+
+    def score_by_unit(self, pair: Pair, connector: Connector | Layers) -> tuple[float, UnitScores | None]:
+        """The score, and what each unit of the validation data contributes to it, for methods that race pairs.
+
+        Units (images, or groups of them) come in one order for all pairs, so that differences of pairs are paired. The
+        contributions' mean is the score; None where the selection metric is no mean. Costs what ``score`` costs.
+        """
+        connector = as_connector(connector)
+        if self.by_unit is None:
+            return self.score(pair, connector), None
+        self.ledger.add("eval", self.sizes.score_flops(pair, connector.kind))
+        with self.ledger.section("eval"):
+            return self.by_unit(pair, connector)
 
     def objective(
         self, *, logit_scale: LogitScale, dtype: torch.dtype = torch.float32, pairs: tuple[Pair, ...] | None = None

@@ -81,6 +81,7 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
             LostPair(image=pair[0], text=pair[1], step=why.step, error=str(why))
             for pair, why in (fit.lost.items() if fit else ())
         ],
+        racing=list(fit.racing) if fit else [],
         error=outcome.error,
         traceback=outcome.traceback,
         warnings=list(fit.warnings) if fit else [],

@@ -11,9 +11,9 @@ from safetensors.torch import load
 from harness.contract.connector import Connector, as_connector
 from harness.contract.fit import Fit, Progress
 from harness.contract.ledger import Ledger
-from harness.contract.metric import values
+from harness.contract.metric import contributions, values
 from harness.contract.pairs import Pair
-from harness.contract.problem import Problem
+from harness.contract.problem import Problem, UnitScores
 from harness.contract.stopping import Rung
 from harness.errors import HarnessError
 from harness.run.attempts import Attempt
@@ -41,6 +41,11 @@ def problem_of(
     def scorer(pair: Pair, connector: Connector) -> float:
         return values(evaluation.metrics, evaluation.measure(view, pair, connector, queries))[metric]
 
+    def by_unit(pair: Pair, connector: Connector) -> tuple[float, UnitScores | None]:
+        gave = evaluation.measure(view, pair, connector, queries)
+        per_unit = contributions(evaluation.metrics, metric, gave, evaluation.units("validation"))
+        return values(evaluation.metrics, gave)[metric], per_unit
+
     def chance(rng: np.random.Generator) -> float:
         return values(evaluation.metrics, evaluation.random("validation", rng, queries))[metric]
 
@@ -56,6 +61,7 @@ def problem_of(
         chance=chance,
         rung=_rung(plan, store, cell),
         ends=plan.ends.get(cell.label, ()),
+        by_unit=by_unit,
     )
     return problem, _progress(plan, cell, attempt)
 

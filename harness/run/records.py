@@ -156,6 +156,7 @@ class CellRecord(Record):
         gpus: GPUs held.
         diverged_step: Step at which training broke down.
         lost: Pairs that diverged on their own.
+        racing: Pairs that the method holds to be in the race for the best one, best first; empty if it does not race.
         error: One line: what went wrong.
         traceback: Its traceback, for the log.
         warnings: Things a reader should know.
@@ -187,6 +188,7 @@ class CellRecord(Record):
     gpus: float = 0.0
     diverged_step: int | None = None
     lost: list[LostPair] = []
+    racing: list[tuple[str, str]] = []
     error: str | None = None
     traceback: str | None = None
     warnings: list[str] = []
