@@ -168,15 +168,8 @@ class ApeStacked(Recipe):
 
     def trainee(self, problem: Problem, seed: int) -> StackedTrainee:
         """All pairs' fresh connectors, stacked."""
-        stacks = [self._stack(problem, pairs, lr, seed) for pairs, lr in self._grouped(problem.sizes)]
-        rows = {pair: (stack, row) for stack in stacks for row, pair in enumerate(stack.pairs)}
-        return StackedTrainee(
-            connectors=lambda pairs: {pair: rows[pair][0].of(rows[pair][1]) for pair in pairs},
-            pair_sampler=itertools.repeat(problem.pairs),
-            pairs_per_step=len(problem.pairs),
-            stacks=stacks,
-            own_rates={pair: stack.lr for stack in stacks if stack.lr for pair in stack.pairs},
-            independent=[pair for stack in stacks for pair in stack.pairs],
+        return stacked_trainee(
+            problem, [self._stack(problem, pairs, lr, seed) for pairs, lr in self._grouped(problem.sizes)]
         )
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
@@ -191,12 +184,7 @@ class ApeStacked(Recipe):
             kind.init(sizes.dims(pair), pair_generator(seed, pair), device=problem.device, dtype=self.dtype)
             for pair in pairs
         ]
-        together = self._objective(problem, pairs)
-        alone = [] if isinstance(together, StackedObjective) else [self._objective(problem, [pair]) for pair in pairs]
-        return Stack(pairs, kind, tensors, alone or [together], lr)
-
-    def _objective(self, problem: Problem, pairs: Sequence[Pair]) -> Objective:
-        return problem.objective(logit_scale=self.logit_scale, dtype=self.dtype, pairs=tuple(pairs))
+        return stack_of(problem, self, pairs, tensors, lr)
 
     def _grouped(self, sizes: Sizes) -> list[tuple[list[Pair], float | None]]:
         """Pairs of equal shape and learning rate, and that rate where it is their own."""
@@ -209,6 +197,40 @@ class ApeStacked(Recipe):
             lr = next((self.lrs[name] for name in _names(pair) if name in self.lrs), None)
             groups.setdefault((sizes.dims(pair), lr), []).append(pair)
         return [(pairs, lr) for (_, lr), pairs in groups.items()]
+
+
+def stack_of(
+    problem: Problem, recipe: Recipe, pairs: Sequence[Pair], tensors: Sequence[Mapping[str, Tensor]], lr: float | None
+) -> Stack:
+    """A stack of these pairs, whose connectors start with these tensors, with fresh objectives.
+
+    Args:
+        problem: Theirs.
+        recipe: How they are trained.
+        pairs: Pairs of one shape.
+        tensors: Of each.
+        lr: Their own peak learning rate; None: the recipe's.
+    """
+
+    def objective(of: Sequence[Pair]) -> Objective:
+        return problem.objective(logit_scale=recipe.logit_scale, dtype=recipe.dtype, pairs=tuple(of))
+
+    together = objective(pairs)
+    alone = [] if isinstance(together, StackedObjective) else [objective([pair]) for pair in pairs]
+    return Stack(pairs, problem.sizes.connector, tensors, alone or [together], lr)
+
+
+def stacked_trainee(problem: Problem, stacks: Sequence[Stack]) -> StackedTrainee:
+    """What ``train`` trains: these stacks, which hold every pair of the problem once."""
+    rows = {pair: (stack, row) for stack in stacks for row, pair in enumerate(stack.pairs)}
+    return StackedTrainee(
+        connectors=lambda pairs: {pair: rows[pair][0].of(rows[pair][1]) for pair in pairs},
+        pair_sampler=itertools.repeat(problem.pairs),
+        pairs_per_step=len(problem.pairs),
+        stacks=stacks,
+        own_rates={pair: stack.lr for stack in stacks if stack.lr for pair in stack.pairs},
+        independent=[pair for stack in stacks for pair in stack.pairs],
+    )
 
 
 def _names(pair: Pair) -> Iterator[str]:

@@ -12,7 +12,7 @@ from harness.connectors.linear import Linear
 from harness.connectors.mlp import Mlp
 from harness.contract.connector import Connector, ConnectorKind, as_connector
 from harness.contract.ledger import Ledger
-from harness.contract.metric import measured, values
+from harness.contract.metric import contributions, measured, values
 from harness.contract.split import Embeddings
 from harness.method import Budget, Direction, Fit, Method, Pair, Problem, ScoringCost, Sizes, Split
 from harness.objectives.info_nce import InfoNce
@@ -147,11 +147,15 @@ def matched(
 
     train, validation = split(np.arange(cut)), split(np.arange(cut, n))
     task, asked = Retrieval(), measured(Retrieval.metrics, [metric])
+    units = {"text_to_image": validation.caption_image, "image_to_text": np.arange(n - cut)}
 
-    def score(pair: Pair, connector: Connector) -> float:
+    def by_unit(pair: Pair, connector: Connector) -> tuple[float, np.ndarray | None]:
         sides = both_sides(connector, validation.images(pair[0]), validation.texts(pair[1]), direction)
         found = task.compare(*sides, torch.from_numpy(validation.caption_image), asked)
-        return values(task.metrics, found)[metric]
+        return values(task.metrics, found)[metric], contributions(task.metrics, metric, found, units)
+
+    def score(pair: Pair, connector: Connector) -> float:
+        return by_unit(pair, connector)[0]
 
     asked_images, asked_captions = len(validation.image_rows), len(validation.caption_rows)
     sizes = sizes_of(
@@ -167,7 +171,8 @@ def matched(
         text_params=text_params or {},
     )
     better = Retrieval.metrics[metric].higher_is_better
-    return Made(problem_of(sizes, train, validation, scorer=score, higher_is_better=better))
+    made = problem_of(sizes, train, validation, scorer=score, higher_is_better=better)
+    return Made(replace(made, by_unit=by_unit))
 
 
 def views(

@@ -48,8 +48,13 @@ def ls(
     for header in rows[0]:
         table.add_column(header, overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) if value is not None else "-" for value in row.values()))
+        table.add_row(*map(_shown, row.values()))
     stdout.print(table)
+
+
+def _shown(value: object) -> str:
+    """A value in a table."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if value is not None else "-"
 
 
 def first_line(obj: object) -> str:
@@ -76,12 +81,14 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
-    from harness.contract.method import METHODS
+    from harness.contract.method import METHODS, Recommended
 
     rows = []
     for name in METHODS.names():
         cls = METHODS.get(name)
-        rows.append({"name": name, "kind": cls.kind, "version": cls.version, "about": first_line(cls)})
+        promises = list(cls.recommended_for) if isinstance(cls, Recommended) else []
+        facts = {"name": name, "kind": cls.kind, "version": cls.version}
+        rows.append(facts | {"recommended_for": promises, "about": first_line(cls)})
     return rows
 
 

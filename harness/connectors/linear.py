@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,3 +34,14 @@ class Linear(ConnectorKind):
     def step_flops(self, dims: Dims, rows: int) -> float:
         """4 rows in out: the features are frozen, so only the weight needs a gradient."""
         return linear_step(rows, dims.in_dim, dims.out_dim, input_gradient=False)
+
+    @property
+    def largest_rank(self) -> None:
+        """Any rank."""
+
+    def from_affine(
+        self, weight: Float[Tensor, "out_dim in_dim"], bias: Float[Tensor, " out_dim"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The map itself."""
+        del generator
+        return {"layers.0.weight": weight, "layers.0.bias": bias}

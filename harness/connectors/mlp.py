@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from harness.connectors.affine import affine, affine_shapes
-from harness.contract.connector import ConnectorKind, Dims, Tensors, TensorShape
+from harness.contract.connector import ConnectorKind, Dims, Tensors, TensorShape, drawn
 from harness.contract.flops import linear_forward, linear_step
 
 
@@ -50,6 +51,37 @@ class Mlp(ConnectorKind):
         """Every layer's forward and weight gradient, and the input gradient of every layer but the first."""
         layers = enumerate(self._layers(dims))
         return sum(linear_step(rows, i, o, input_gradient=number > 0) for number, (i, o) in layers)
+
+    @property
+    def largest_rank(self) -> int:
+        """Half of the width: every direction takes two units."""
+        return self.width // 2
+
+    def from_affine(
+        self, weight: Float[Tensor, "out_dim in_dim"], bias: Float[Tensor, " out_dim"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Pairs of units that see a direction with both signs: ``relu(z) - relu(-z) = z`` passes through every layer.
+
+        Directions are turned at random between layers, so that every unit sees all inputs. Units that are left over
+        start afresh, and are not heard yet.
+        """
+        out_dim, in_dim = weight.shape
+        rank = min(out_dim, in_dim)
+        shapes = self.shapes(Dims(in_dim, out_dim))
+        tensors = {name: drawn(shape, generator).to(weight) for name, shape in shapes.items()}
+        # What a layer's paired units are to see of the layer before, and what is to be done with it at last.
+        before = torch.eye(in_dim).to(weight) if in_dim == rank else weight
+        after = weight if in_dim == rank else torch.eye(out_dim).to(weight)
+        for number in range(self.hidden_layers):
+            turn = torch.linalg.qr(torch.randn(rank, rank, generator=generator))[0].to(weight)
+            signed = turn @ before
+            tensors[f"layers.{number}.weight"][: 2 * rank] = torch.cat([signed, -signed])
+            tensors[f"layers.{number}.bias"][: 2 * rank] = 0.0
+            before = torch.zeros(rank, self.width).to(weight)
+            before[:, :rank], before[:, rank : 2 * rank] = torch.eye(rank), -torch.eye(rank)
+            after = after @ turn.T
+        last = f"layers.{self.hidden_layers}"
+        return tensors | {f"{last}.weight": after @ before, f"{last}.bias": bias}
 
     def _layers(self, dims: Dims) -> list[tuple[int, int]]:
         units = (dims.in_dim, *[self.width] * self.hidden_layers, dims.out_dim)

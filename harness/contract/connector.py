@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -117,6 +117,28 @@ class ConnectorKind(ABC):
             if backward:
                 mapped.sum().backward()
         return float(counter.get_total_flops()) * rows / 2
+
+
+@runtime_checkable
+class StartsAffine(Protocol):
+    """A connector kind whose training can start at a given affine map, such as one in closed form."""
+
+    @property
+    def largest_rank(self) -> int | None:
+        """Largest rank of a map that it can start at; None: any."""
+        ...
+
+    def from_affine(
+        self, weight: Float[Tensor, "out_dim in_dim"], bias: Float[Tensor, " out_dim"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Tensors with which the connector computes ``weight x + bias``, up to rounding.
+
+        Args:
+            weight: Of a rank of at most ``largest_rank``.
+            bias: What is added.
+            generator: Draws what the map leaves open; on the CPU.
+        """
+        ...
 
 
 @dataclass(frozen=True)

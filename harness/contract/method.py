@@ -13,6 +13,9 @@ from harness.contract.registry import Registry
 Convention: TypeAlias = Literal["ours", "published"]
 """How FLOPs are counted by ``harness plan``."""
 
+Promise: TypeAlias = Literal["selection", "winner", "all"]
+"""What a method may be recommended for: which pair and in what order; that and a connector for it; every connector."""
+
 PUBLISHED_PHASES = ("connector", "logits", "hypernet")
 """What the papers count: forward and backward matrix products of training."""
 
@@ -22,8 +25,8 @@ class Method(Protocol):
     """A way to rank pairs: a frozen dataclass whose fields are its settings in the sweep file.
 
     What else a method may have is a Protocol of its own: ``Estimates``, ``PublishedEstimates``, ``RungEstimates``,
-    ``TriesRates``, ``WithoutBudget``, ``TrainsPairsAlone``, ``ReadsParams``, ``Smokes``, and ``Policy`` or
-    ``AsyncPolicy`` of ``harness.contract.stopping``.
+    ``TriesRates``, ``WithoutBudget``, ``TrainsPairsAlone``, ``Recommended``, ``ReadsParams``, ``Smokes``, and
+    ``Policy`` or ``AsyncPolicy`` of ``harness.contract.stopping``.
     """
 
     kind: ClassVar[Kind]
@@ -98,6 +101,13 @@ class TrainsPairsAlone(Protocol):
 
 
 @runtime_checkable
+class Recommended(Protocol):
+    """A method that keeps a promise with its own defaults: its ``batch_size`` is all that a sweep file need give."""
+
+    recommended_for: ClassVar[tuple[Promise, ...]]
+
+
+@runtime_checkable
 class ReadsParams(Protocol):
     """A method whose numbers depend on the encoders' parameter counts, which then are part of its cells' keys."""
 
@@ -162,12 +172,16 @@ METHODS: Registry[type[Method]] = Registry(
         "logme": "baselines.linear_scores:LogMe",
         "low_rank": "baselines.additive:LowRank",
         "mutual_knn": "baselines.kernel_scores:MutualKnn",
+        "polished": "baselines.polished:Polished",
         "procrustes": "baselines.closed_form:Procrustes",
         "random": "baselines.heuristics:Random",
         "ridge": "baselines.closed_form:Ridge",
         "shared_connector": "baselines.shared:SharedConnector",
+        "spectral": "baselines.spectral:Spectral",
+        "spectral_sample": "baselines.spectral:SpectralSample",
         "svcca": "baselines.linear_scores:Svcca",
         "unit1": "baselines.heuristics:Unit1",
+        "winner": "baselines.winner:Winner",
     },
     group="harness.methods",
 )

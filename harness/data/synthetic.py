@@ -11,6 +11,9 @@ from being exact. What two encoders share is therefore known in closed form (see
 
 ``g_e``, ``Q_e`` and ``o_e`` of two encoders are unrelated, unless the world has families: the encoders of one are then
 noisy variants of each other, as models trained from one another are.
+
+The factors are Gaussian, unless the world has ``tails`` (the factors of each image times a random size of its own:
+Student's t) or ``products`` (some factors are products of two others: uncorrelated with them, and yet nothing new).
 """
 
 import math
@@ -27,6 +30,7 @@ from harness.data.base import Dataset, Index
 from harness.data.digests import digest_json
 from harness.data.splits import SplitConfig, split_rows
 from harness.encoders.base import EncoderInfo, Modality
+from harness.errors import HarnessError
 
 _VERSION = 1
 _BLOCK = 1024  # rows drawn together; a change changes every embedding
@@ -34,7 +38,8 @@ _ISOTROPIC = 0.05  # h: noise in directions that carry no factor
 _BLIND = 0.2  # share of the factors that an encoder does not see
 _GAIN_SPREAD = 0.35  # standard deviation of log gains
 _OFFSET = 0.3
-_LATENTS, _CAPTIONS, _CLASSES, _QUALITIES, _VIEW, _NOISE, _CLASS_NOISE, _FAMILY = range(8)  # streams of random numbers
+# Streams of random numbers.
+_LATENTS, _CAPTIONS, _CLASSES, _QUALITIES, _VIEW, _NOISE, _CLASS_NOISE, _FAMILY, _TAILS = range(9)
 
 Quality = Annotated[float, Field(gt=0, lt=1)]
 Size = Annotated[int, Field(ge=1)]
@@ -67,6 +72,8 @@ class SyntheticConfig(BaseModel):
         captions_per_image: Captions of every image.
         caption_noise: Standard deviation of what a caption says beside its image.
         nonlinearity: 0 (linear) to below 1.
+        tails: Degrees of freedom of the factors' Student's t distribution, scaled to unit variance; None: Gaussian.
+        products: Share of the factors that are products of two of the others.
         classes: Number of classes for zero-shot classification; 0 for none.
         seed: Seed of the world.
         split: Shares and seed.
@@ -94,6 +101,8 @@ class SyntheticConfig(BaseModel):
     captions_per_image: Size = 1
     caption_noise: Annotated[float, Field(ge=0)] = 0.3
     nonlinearity: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    tails: Annotated[float, Field(gt=2)] | None = None
+    products: Annotated[float, Field(ge=0, lt=1)] = 0.0
     classes: Annotated[int, Field(ge=0)] = 10
     seed: Annotated[int, Field(ge=0)] = 0
     split: SplitConfig = SplitConfig()
@@ -102,6 +111,8 @@ class SyntheticConfig(BaseModel):
     def _has_room(self) -> "SyntheticConfig":
         if self.classes == 1:
             raise ValueError("classes must be 0 or at least 2")
+        if self.products and self.latent - round(self.products * self.latent) < 3:
+            raise ValueError(f"products {self.products:g} leaves fewer than 3 of {self.latent} factors to multiply")
         for names, count in ((self.image_names, self.image_encoders), (self.text_names, self.text_encoders)):
             if names is not None and len(set(names)) != count:
                 raise ValueError(f"{len(set(names))} different names for {count} encoders")
@@ -150,8 +161,10 @@ class SyntheticDataset(Dataset):
         self.name, self._config = config.name, config
         # Numbers of encoders are left out: one more encoder changes nothing for those that are already there.
         world = {"rows", "latent", "captions_per_image", "caption_noise", "classes", "seed"}
-        self._world = digest_json({"version": _VERSION, **config.model_dump(include=world - {"rows"})})
-        self.digest = digest_json({"version": _VERSION, **config.model_dump(include=world)})
+        # What is not Gaussian enters where it is asked for, so that other worlds keep their digests.
+        bent = config.model_dump(include={"tails", "products"}, exclude_defaults=True)
+        self._world = digest_json({"version": _VERSION, **config.model_dump(include=world - {"rows"}), **bent})
+        self.digest = digest_json({"version": _VERSION, **config.model_dump(include=world), **bent})
         caption_image = np.repeat(np.arange(config.rows), config.captions_per_image)
         class_names = tuple(f"class{c:02d}" for c in range(config.classes)) or None
         splits = split_rows(config.rows, config.split)
@@ -192,7 +205,14 @@ class SyntheticDataset(Dataset):
         reaches the image encoder with squared correlation ``a_k = g^2 / (g^2 + s^2 + h^2)`` and the text encoder with
         ``b_k = g^2 / (g^2 (1 + caption_noise^2) + s^2 + h^2)``; the canonical correlations of the pair are
         ``sqrt(a_k b_k)``, so that ``I = -1/2 sum_k log(1 - a_k b_k)``. Monotone squashing does not change it.
+
+        Raises:
+            HarnessError: The factors are not Gaussian, and there is no closed form.
         """
+        if self._config.tails is not None or self._config.products:
+            raise HarnessError(
+                "what encoders share is known for Gaussian factors only", where="data", fix="no tails or products"
+            )
         images = {name: self._view("image", i).reliability for i, name in enumerate(self._names("image"))}
         texts = {name: self._caption_reliability(i) for i, name in enumerate(self._names("text"))}
         return {
@@ -282,7 +302,15 @@ class SyntheticDataset(Dataset):
 
     def _latents(self, block: int) -> np.ndarray:
         """Latents of one whole block of images; the rows past the last image are drawn too, and not used."""
-        return self._rng(_LATENTS, block).standard_normal((_BLOCK, self._config.latent))
+        config = self._config
+        drawn = self._rng(_LATENTS, block).standard_normal((_BLOCK, config.latent))
+        if plain := config.latent - round(config.products * config.latent):
+            of = np.arange(config.latent - plain)
+            drawn[:, plain:] = drawn[:, of % plain] * drawn[:, (of + 1 + of // plain) % plain]
+        if config.tails is not None:
+            size = self._rng(_TAILS, block).chisquare(config.tails, _BLOCK) / (config.tails - 2)
+            drawn /= np.sqrt(size)[:, None]
+        return drawn
 
     def _draw_block(self, modality: Modality, number: int, block: int) -> np.ndarray:
         rng = self._rng(_NOISE, int(modality == "text"), number, block)

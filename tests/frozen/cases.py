@@ -34,12 +34,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "logme": SAMPLE,
     "low_rank": TRAINED,
     "mutual_knn": SAMPLE,
+    "polished": {"updates": 4, "batch_size": 32},
     "procrustes": {},
     "random": {},
     "ridge": {},
     "shared_connector": TRAINED,
+    "spectral": {"penalties": [[0.3, 3.0], [1.0, 3.0]]},
+    "spectral_sample": SAMPLE,
     "svcca": SAMPLE,
     "unit1": {},
+    "winner": {"sample": 64, "updates": 4, "batch_size": 32},
 }
 """Name -> settings. ``ape_asha`` is not here: its numbers depend on the order in which trials end."""
 
@@ -63,6 +67,8 @@ TRAINED_METHODS = (
 )
 """Those that have a precision and take a budget."""
 OF_ONE_PAIR = ("ape", "ape_halving")
+WITHOUT_BUDGET = ("polished", "winner")
+"""Those that have a precision, and bring their budget along."""
 
 
 def _sweep(name: str, methods: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -100,7 +106,10 @@ def _by_part() -> dict[str, dict[str, Any]]:
     trained = {"ape": TRAINED, "ape_stacked": TRAINED, "hyma": SMALL, "encoder_layers": JOINT}
     for depth in (1, 2):
         name = f"mlp-{depth}"
+        polished = {"polished": METHODS["polished"]}
+        mlp = {"hidden_layers": depth, "width": 40}
         found[name] = _sweep(name, {**trained, "ridge": {}}, connector={"hidden_layers": depth, "width": 24})
+        found[f"polished-{name}"] = _sweep(f"polished-{name}", polished, connector=mlp)
     name = "connector-low_rank"
     found[name] = _sweep(name, {**trained, "ridge": {}}, connector={"kind": "low_rank", "rank": 4})
     name = "image-to-text"
@@ -132,6 +141,9 @@ def _by_precision() -> dict[str, dict[str, Any]]:
             for budget, limit in BUDGETS.items():
                 limit = limit * 6 if budget == "flops" and method not in OF_ONE_PAIR else limit
                 methods[f"{precision}-{budget}"] = {"method": method, **rest, "precision": precision, budget: limit}
+        found[f"precision-{method}"] = _sweep(f"precision-{method}", methods)
+    for method in WITHOUT_BUDGET:
+        methods = {precision: {"method": method, **METHODS[method], "precision": precision} for precision in PRECISIONS}
         found[f"precision-{method}"] = _sweep(f"precision-{method}", methods)
     return found
 
