@@ -85,7 +85,8 @@ class GapSection:
     more: int
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where the pages' templates are."""
     return Environment(
         loader=PackageLoader("reports"),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -100,16 +101,16 @@ PAGES = {"index.html": "index.html.j2", "report.md": "report.md.j2"}
 
 def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[str]]) -> list[str]:
     """Write ``index.html`` and ``report.md``; returns their names."""
-    environment = _environment()
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    environment.filters["defined"] = _defined
-    environment.filters["defined_md"] = _defined_md
+    templates = environment()
+    templates.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    templates.filters["defined"] = _defined
+    templates.filters["defined_md"] = _defined_md
     content = _content(analysis)
     figures = [
         Plot(name, CAPTIONS[name], base64.b64encode(into.get(files[0])).decode()) for name, files in plots.items()
     ]
     for name, template in PAGES.items():
-        into.put(name, environment.get_template(template).render(plots=figures, **content).encode())
+        into.put(name, templates.get_template(template).render(plots=figures, **content).encode())
     return list(PAGES)
 
 

@@ -34,6 +34,7 @@ BELOW = {
         "harness.sweep.planned",
         "harness.sweep.constraints",
         "harness.run.records",
+        "harness.run.picked",
         "harness.run.store",
         "harness.run.blobs",
     ),

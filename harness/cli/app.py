@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, ls, plan, report, status, sweep, validate
+from harness.cli import compare, embed, export, ls, pick, plan, report, status, sweep, validate
 from harness.cli.common import stderr, stdout
 from harness.errors import HarnessError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
+    pick.pick,
     sweep.sweep,
     plan.plan,
     embed.embed,

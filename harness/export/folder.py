@@ -37,9 +37,7 @@ def export_connector(store: RunStore, label: str, pair: Pair, out: Path, *, seed
         HarnessError: No such method, pair, seed or connector, or the folder is not empty.
     """
     manifest = store.manifest()
-    out = out.expanduser().absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HarnessError("is there already", where=str(out), fix="name a folder that does not exist")
+    out = check_free(out)
     record, metrics = _found(store, manifest, label, pair, seed)
     data = store.connectors(record.key)
     assert data is not None, "only cells with connectors are found"
@@ -56,6 +54,18 @@ def export_connector(store: RunStore, label: str, pair: Pair, out: Path, *, seed
         temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def check_free(out: Path) -> Path:
+    """The folder's absolute path.
+
+    Raises:
+        HarnessError: Something is there already.
+    """
+    out = out.expanduser().absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HarnessError("is there already", where=str(out), fix="name a folder that does not exist")
     return out
 
 

@@ -176,10 +176,10 @@ class PickConfig(Section):
     """How ``harness pick`` looks for one pair: all encoders on few rows, then more rows for the few that remain.
 
     Attributes:
-        method: What races pairs and trains the connector: ``winner`` or a plug-in with its fields ``polish`` and
-            ``at_most_gap``. Its other settings are further fields of ``settings``.
+        method: What races pairs and trains the connector: ``winner`` or a plug-in with its fields ``polish``,
+            ``at_most_gap`` and ``batch_size``. Its other settings are further fields of ``settings``.
         settings: Its settings, e.g. ``batch_size``.
-        first: Training images of the first stage.
+        first: Training images of the first stage at most; of small data a tenth, at least 100.
         growth: Times the training images of one stage that the next one has.
         most: Most training images that are embedded; None: all that there are.
         validation: Most validation images, the same in all stages.
@@ -196,7 +196,7 @@ class PickConfig(Section):
     most: Annotated[int, Field(gt=1)] | None = 16_000
     validation: Annotated[int, Field(gt=1)] = 500
     test: Annotated[int, Field(gt=1)] = 2000
-    keep: Annotated[float, Field(gt=0, le=1)] = 0.34
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.3333
     at_most_gap: Annotated[float, Field(ge=0)] = 0.005
 
 

@@ -11,7 +11,7 @@ from harness.contract.pairs import Pair
 from harness.contract.stopping import AsyncPolicy, Policy
 from harness.errors import HarnessError
 from harness.sweep.config import MethodConfig, Sweep
-from harness.sweep.constraints import MEASURED, may_meet
+from harness.sweep.constraints import MEASURED, may_meet, meets
 from harness.sweep.encoders import encoder_record
 from harness.sweep.ends import ends_of
 from harness.sweep.keys import cell_key, without_folder
@@ -136,6 +136,13 @@ class Plan:
             return None
         own = self._chains[cell.label, cell.seed, tuple(cell.pairs)]
         return next(other for other in own if other.rung == cell.rung - 1)
+
+    def allows(self, pair: Pair) -> bool:
+        """Whether a pair is known to meet the constraints on what may be picked."""
+        resolved, given = self.resolved, self.sweep.selection.constraints.model_dump(exclude_none=True)
+        sides = zip(("image", "text"), pair, strict=True)
+        image, text = (encoder_record(resolved.bank(resolved.dataset, side, name)) for side, name in sides)
+        return meets((image, text), given)
 
     def check_constraints(self, *, without_data: bool = False) -> None:
         """Find constraints that no pair can meet, from what is known before anything is extracted.

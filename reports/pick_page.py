@@ -1,0 +1,124 @@
+"""The page of ``harness pick``: the pair, its delivered score, what it cost and what the grid would have cost."""
+
+from harness.run.blobs import Blobs
+from harness.run.picked import PickRecord, WayCost
+from harness.run.store import RunStore
+from reports import formatting
+from reports.analysis import analyse
+from reports.delivered import Estimate
+from reports.html import environment
+from reports.tables import TextTable
+from reports.wording import estimated, pair_name
+
+
+def write_pick(record: PickRecord, last: RunStore, into: Blobs, folder: str) -> list[str]:
+    """Write ``index.html`` and ``pick.json``.
+
+    Args:
+        record: What the pick has come to.
+        last: The run of its last stage.
+        into: Where to write.
+        folder: The exported model's folder.
+
+    Returns:
+        The verdict, sentence by sentence.
+    """
+    analysis = analyse(last)
+    delivered = analysis.methods[record.label].delivered.best
+    sentences = verdict(record, delivered)
+    page = environment().get_template("pick.html.j2")
+    content = page.render(
+        title=f"{record.name}: the pair to stitch",
+        verdict=sentences,
+        cautions=cautions(record),
+        folder=folder,
+        costs=_costs(record),
+        stages=_stages(record),
+        rivals=_rivals(record),
+        scores=_scores(record, last, delivered),
+    )
+    into.put("index.html", content.encode())
+    into.put("pick.json", (record.model_dump_json(indent=1) + "\n").encode())
+    return sentences
+
+
+def verdict(record: PickRecord, delivered: Estimate) -> list[str]:
+    """Which pair, how sure, and what it cost: at most three short sentences."""
+    image, text = (formatting.short_names([name])[name] for name in record.pair)
+    others = len(record.not_separated) - 1
+    found = f"Stitch {image} + {text}: {record.metric} {estimated(delivered)} on test data."
+    sure = (
+        f"No other of {record.candidates} pairs may be as good."
+        if not others
+        else f"{others} other pair{'s' if others > 1 else ''} of {record.candidates} may be as good."
+    )
+    cost = f"That cost {_flops(record.cost)}"
+    if record.grid is not None and record.saving is not None:
+        planned = f"embedding everything and one seed of the grid ({record.grid_label}) would have cost"
+        cost += f"; {planned} {_flops(record.grid)}, {formatting.times(record.saving)} as much"
+    return [found, sure, f"{cost}."]
+
+
+def cautions(record: PickRecord) -> list[str]:
+    """What a reader must know before they believe the numbers."""
+    found = []
+    if record.grid is None:
+        found.append("The sweep names no grid, so nothing says what a grid search would have cost.")
+    if record.unknown:
+        names = ", ".join(record.unknown)
+        found.append(f"The FLOPs of these encoders are not known and missing from all costs: {names}.")
+    if record.stages[-1].validation_images < 200:
+        count = record.stages[-1].validation_images
+        found.append(f"Pairs were chosen on {count} validation images: differences of a few points are noise.")
+    return found
+
+
+def _flops(cost: WayCost) -> str:
+    return f"{formatting.flops(cost.total)} ({formatting.flops(cost.encode)} of it to embed)"
+
+
+def _costs(record: PickRecord) -> TextTable:
+    ways = [("this pick", record.cost), *([(f"the grid, {record.grid_label}", record.grid)] if record.grid else [])]
+    rows = [
+        [name, *(formatting.flops(value) for value in (cost.encode, cost.connectors, cost.total))]
+        for name, cost in ways
+    ]
+    if record.grid is not None:
+        saved = [record.grid.encode / record.cost.encode if record.cost.encode else None]
+        saved += [record.connector_saving, record.saving]
+        rows.append(["grid / pick", *map(formatting.times, saved)])
+    return TextTable(["", "embedding", "connectors", "end to end"], rows)
+
+
+def _stages(record: PickRecord) -> TextTable:
+    columns = ["stage", "encoders", "training images", "validation images", "pairs left", "best validation score"]
+    rows = [
+        [
+            str(number),
+            f"{len(stage.images)} x {len(stage.texts)}",
+            formatting.count(stage.train_images),
+            formatting.count(stage.validation_images),
+            f"{len(stage.racing)} of {len(stage.images) * len(stage.texts)}",
+            formatting.number(stage.score),
+            formatting.flops(stage.encode_flops),
+            formatting.flops(stage.flops),
+        ]
+        for number, stage in enumerate(record.stages, start=1)
+    ]
+    return TextTable([*columns, "embedding", "connectors"], rows)
+
+
+def _rivals(record: PickRecord) -> TextTable:
+    rivals = [pair for pair in record.not_separated if pair != record.pair]
+    return TextTable(["pair"], [[pair_name(pair)] for pair in rivals])
+
+
+def _scores(record: PickRecord, last: RunStore, delivered: Estimate) -> TextTable:
+    (cell,) = last.manifest().cells
+    (metrics,) = [m for m in last.record(cell.key).metrics if (m.image, m.text) == record.pair]
+    rows = [
+        [task, name, estimated(delivered) if name == record.metric else formatting.number(value)]
+        for task, values in metrics.test.items()
+        for name, value in values.items()
+    ]
+    return TextTable(["task", "metric", "test score"], rows)
