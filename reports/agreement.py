@@ -62,7 +62,7 @@ def agreement(
         close: Label -> pairs that the method's own test scores do not separate from its best, where that is known.
     """
     rankings = {label: seed_mean(data.ranking) for label, data in methods.items()}
-    rankings = {label: ranking for label, ranking in rankings.items() if np.isfinite(ranking).sum() >= 2}
+    rankings = {label: ranking for label, ranking in rankings.items() if np.isfinite(ranking).sum() >= min(2, len(ranking))}
     labels = list(rankings)
     table = np.full((len(labels), len(labels)), np.nan)
     for one, other in itertools.product(range(len(labels)), repeat=2):
@@ -72,7 +72,7 @@ def agreement(
             table[one, other] = float(spearman(first[both], second[both]))
     picked = {label: pick(ranking, allowed) for label, ranking in rankings.items()}
     picks = {label: number for label, number in picked.items() if number is not None}
-    every = np.array([places(ranking) for ranking in rankings.values()]).reshape(len(labels), -1)
+    every = np.array([places(ranking) for ranking in rankings.values()]).reshape(len(labels), len(allowed))
     known = np.isfinite(every)
     mean = np.where(known.any(axis=0), np.where(known, every, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
     wanted = {*picks.values(), *(number for label in labels for number in close.get(label, ()))}
