@@ -157,7 +157,9 @@ class MethodConfig(Section):
 
     method: str
     resources: Resources = Resources()
-    budget: dict[Literal["epochs", "updates_per_pair", "flops", "seconds"], Annotated[float, Field(gt=0)]] = {}
+    budget: dict[
+        Literal["epochs", "updates_per_pair", "flops", "seconds"], Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    ] = {}
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")
