@@ -99,11 +99,13 @@ def choose(given: str | None, names: Sequence[str], noun: str) -> list[str]:
     """A comma-separated choice among names; all of them if none is given.
 
     Raises:
-        HarnessError: An unknown name.
+        HarnessError: An unknown name, or none.
     """
     if given is None:
         return list(names)
     chosen = [name.strip() for name in given.split(",") if name.strip()]
+    if not chosen:
+        raise HarnessError(f"no {noun} is named in {given!r}", fix=f"known: {', '.join(names)}")
     for name in chosen:
         if name not in names:
             raise HarnessError(f"unknown {noun} {name!r}", fix=near(name, names))

@@ -208,6 +208,13 @@ class Sweep(Section):
     source: Path = Path("sweep.yaml")
     """The sweep file itself: relative paths start in its folder. Not written by hand."""
 
+    @field_validator("name")
+    @classmethod
+    def _not_the_banks_folder(cls, value: str) -> str:
+        if value == "banks":
+            raise ValueError("a run cannot be called 'banks': that folder of the storage holds the banks")
+        return value
+
     @field_validator("methods", mode="before")
     @classmethod
     def _name_methods(cls, value: Any) -> Any:
