@@ -12,6 +12,7 @@ from harness.connectors.stored import described, from_bytes
 from harness.contract.connector import Connector
 from harness.contract.pairs import Pair
 from harness.contract.registry import near
+from harness.encoders.base import Modality
 from harness.errors import HarnessError
 from harness.run.records import CellRecord, Manifest, PairMetrics
 from harness.run.store import RunStore
@@ -92,11 +93,10 @@ def _found(
 
 
 def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connector: Connector) -> dict[str, Any]:
-    written = {e["id"]: e for side in ("image", "text") for e in manifest.sweep[f"{side}_encoders"] or []}
     return {
         "format": FORMAT,
-        "image_encoder": written.get(metrics.image, {"id": metrics.image}),
-        "text_encoder": written.get(metrics.text, {"id": metrics.text}),
+        "image_encoder": _as_written(manifest, "image", metrics.image),
+        "text_encoder": _as_written(manifest, "text", metrics.text),
         "revisions": {
             e.id: e.revision
             for e in (*manifest.image_encoders, *manifest.text_encoders)
@@ -119,6 +119,12 @@ def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connec
         "cell": record.key,
         "provenance": record.provenance,
     }
+
+
+def _as_written(manifest: Manifest, side: Modality, encoder: str) -> dict[str, Any]:
+    """An encoder with its options as the sweep file has them on this side; the other side may use the id otherwise."""
+    listed = manifest.sweep[f"{side}_encoders"] or []
+    return next((entry for entry in listed if entry["id"] == encoder), {"id": encoder})
 
 
 def _card(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connector: Connector) -> str:
@@ -144,7 +150,7 @@ Trained by `{record.method}` (seed {record.seed}) in the run `{manifest.name}`:
 ```python
 import harness
 
-model = harness.load("{"path/to/this/folder"}")
+model = harness.load("path/to/this/folder")
 model.similarity(model.encode_image(images), model.encode_text(["a caption"]))
 ```
 
