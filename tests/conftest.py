@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from harness.sweep.plan import Plan
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Its deadline would be a test of the clock: a busy machine is no failure.
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 
 CHECKED = [
     "harness.contract.connector",

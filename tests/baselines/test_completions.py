@@ -50,7 +50,7 @@ def connected(pairs: list[tuple[str, str]]) -> bool:
     return not todo
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(images=st.integers(1, 9), texts=st.integers(1, 5), more=st.integers(0, 45), seed=st.integers(0, 9))
 def test_a_design_connects_all_encoders_with_even_exposure(images: int, texts: int, more: int, seed: int) -> None:
     pairs = pairs_of(images, texts)

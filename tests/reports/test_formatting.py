@@ -116,7 +116,11 @@ def test_short_names_of_different_encoders_are_different(ids: list[str], width: 
 def test_words_of_pairs_and_budgets() -> None:
     assert pair_name(("timm:vit", "st:mini:lm")) == "vit + mini:lm"
     assert pair_name(("image00", "text01")) == "image00 + text01"
-    assert [several(list("abcde"), most) for most in (1, 3, 5)] == ["a and 4 more", "a, b, c and 2 more", "a, b, c, d, e"]
+    assert [several(list("abcde"), most) for most in (1, 3, 5)] == [
+        "a and 4 more",
+        "a, b, c and 2 more",
+        "a, b, c, d, e",
+    ]
     assert [counted(n, "pair") for n in (0, 1, 2, 1200)] == ["0 pairs", "1 pair", "2 pairs", "1,200 pairs"]
     whole = Spent(batch_size=128, updates_per_pair=210.0, samples_per_pair=26880.0, flops=1.2e12)
     assert budget_text(whole) == "batch 128, 210 updates and 26,880 samples per pair, 1.2 TFLOP"
