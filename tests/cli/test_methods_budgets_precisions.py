@@ -1,4 +1,4 @@
-"""What may be combined: method x precision x kind of budget. What is not allowed is one line, and nothing is written."""
+"""What may be combined: method x precision x kind of budget. What is not is one line, and nothing is written."""
 
 import json
 from dataclasses import fields
