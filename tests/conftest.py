@@ -101,11 +101,9 @@ class Project:
 
         return RunStore(str(plan.sweep.storage_path / plan.sweep.name))
 
-    def run(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
-        """Embed and run what a sweep lacks, one cell after another in this process; no report."""
-        from harness.run.cell import run_cell
+    def prepared(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
+        """A run that is checked, embedded and planned, before any cell has run."""
         from harness.run.manifest import make_manifest
-        from harness.run.stopping import missing
         from harness.sweep.estimates import check
 
         plan = self.plan(name, *overrides)
@@ -113,6 +111,14 @@ class Project:
         check(plan)
         plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
         store.write_manifest(make_manifest(plan))
+        return plan, store
+
+    def run(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
+        """Embed and run what a sweep lacks, one cell after another in this process; no report."""
+        from harness.run.cell import run_cell
+        from harness.run.stopping import missing
+
+        plan, store = self.prepared(name, *overrides)
         for cell in missing(plan, store):
             run_cell(plan, store, cell)
         return plan, store

@@ -149,7 +149,8 @@ def _open_pt(file: Path) -> _Opened:
     tensor = content.detach()
     # Not "float" in the name: numpy has no floats of eight bits.
     known = tensor.dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-    return tuple(tensor.shape), "float" if known else str(tensor.dtype).removeprefix("torch."), lambda start, stop: _to_numpy(tensor[start:stop])
+    dtype = "float" if known else str(tensor.dtype).removeprefix("torch.")
+    return tuple(tensor.shape), dtype, lambda start, stop: _to_numpy(tensor[start:stop])
 
 
 def _open_safetensors(file: Path) -> _Opened:

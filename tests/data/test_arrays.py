@@ -80,7 +80,10 @@ def test_an_array_in_the_order_of_columns_or_of_other_bytes_reads_the_same(tmp_p
 @pytest.mark.parametrize(
     ("tensors", "told"),
     [
-        ({"a": torch.ones(2, 3), "b": torch.ones(2, 3)}, "which tensor is meant? it holds a, b (keep one, as 'embeddin"),
+        (
+            {"a": torch.ones(2, 3), "b": torch.ones(2, 3)},
+            "which tensor is meant? it holds a, b (keep one, as 'emb",
+        ),
         ({"a": torch.ones(2), "b": torch.ones(3)}, "which tensor is meant? it holds a, b"),
         ({"a": torch.ones(2)}, "must be [rows, dim], is [2]"),
         ({"a": torch.ones(2, 3, 4)}, "must be [rows, dim], is [2, 3, 4]"),

@@ -9,6 +9,7 @@ from PIL import Image
 import harness
 from harness.errors import HarnessError
 from harness.run.store import RunStore
+from tests.pictures import captioned_pictures
 
 HALVING = "methods={halving: {method: ape_halving, epochs: 8, batch_size: 64, lr: 1.0e-2, eta: 2}}"
 
@@ -98,10 +99,7 @@ TWINS = """
 @pytest.fixture
 def twins(temp_project):
     """An image and a text encoder with one id and different options, and a connector between them."""
-    for number in range(30):
-        Image.new("RGB", (8, 8), (8 * number, 255 - 8 * number, 5)).save(temp_project.folder / f"{number}.png")
-    rows = "".join(f"{number}.png,number {number}\n" for number in range(30))
-    temp_project.write("rows.csv", "image,caption\n" + rows)
+    captioned_pictures(temp_project.folder, 30, 8)
     temp_project.write("twins.yaml", TWINS)
     temp_project.run("twins.yaml")
     return temp_project
