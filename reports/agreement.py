@@ -1,4 +1,4 @@
-"""Where methods agree when no grid was trained: their common order of the pairs, and which pairs to train next."""
+"""How far methods agree where no grid was trained: their common order of the pairs, and what to train next."""
 
 import itertools
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ MOST = 10
 
 @dataclass(frozen=True)
 class Agreement:
-    """Several methods' rankings held against each other.
+    """How alike several methods rank the pairs.
 
     Attributes:
         labels: Methods that rank at least two pairs.
@@ -54,7 +54,7 @@ class Agreement:
 def agreement(
     methods: Mapping[str, MethodData], allowed: Float[np.ndarray, " pairs"] | np.ndarray, close: Mapping[str, list[int]]
 ) -> Agreement:
-    """Hold the methods' rankings against each other.
+    """Compare the methods' rankings with each other.
 
     Args:
         methods: Label -> method.

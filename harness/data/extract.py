@@ -113,7 +113,7 @@ def extract(
 
 
 class _SourceNotes(Record):
-    """What a bank in the making is made by, kept beside its shards.
+    """What makes the rows of a bank that is not finished; kept beside its shards.
 
     Attributes:
         flops: FLOPs of one sample, if known.
