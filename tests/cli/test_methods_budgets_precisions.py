@@ -115,6 +115,6 @@ def test_a_precision_changes_no_count(world) -> None:
 
 def test_every_setting_of_every_trained_method_is_named_when_it_is_misspelt(world, refused) -> None:
     for name in TRAINED:
-        longest = max((field.name for field in fields(METHODS.get(name))), key=len)
+        longest = max((field.name for field in fields(METHODS.get(name))), key=len)  # type: ignore[arg-type]
         told = refused(world, "validate", "world.yaml", *setting(name, "epochs: 1", f"{longest}_: 1"))
         assert f"unknown key '{longest}_' (did you mean '{longest}'" in told
