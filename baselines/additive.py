@@ -270,7 +270,7 @@ class Additive(Cover):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowRank(Cover):
+class LowRankCompletion(Cover):
     """Main effects and a completed low-rank matrix of what they leave; by default (rank + 1) (N + M - 1) pairs.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Where methods agree when no grid was trained: their common order of the pairs, and which pairs to train next."""
+"""How far methods agree where no grid was trained: their common order of the pairs, and what to train next."""
 
 import itertools
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ MOST = 10
 
 @dataclass(frozen=True)
 class Agreement:
-    """Several methods' rankings held against each other.
+    """How alike several methods rank the pairs.
 
     Attributes:
         labels: Methods that rank at least two pairs.
@@ -54,7 +54,7 @@ class Agreement:
 def agreement(
     methods: Mapping[str, MethodData], allowed: Float[np.ndarray, " pairs"] | np.ndarray, close: Mapping[str, list[int]]
 ) -> Agreement:
-    """Hold the methods' rankings against each other.
+    """Compare the methods' rankings with each other.
 
     Args:
         methods: Label -> method.
@@ -62,7 +62,9 @@ def agreement(
         close: Label -> pairs that the method's own test scores do not separate from its best, where that is known.
     """
     rankings = {label: seed_mean(data.ranking) for label, data in methods.items()}
-    rankings = {label: ranking for label, ranking in rankings.items() if np.isfinite(ranking).sum() >= min(2, len(ranking))}
+    rankings = {
+        label: ranking for label, ranking in rankings.items() if np.isfinite(ranking).sum() >= min(2, len(ranking))
+    }
     labels = list(rankings)
     table = np.full((len(labels), len(labels)), np.nan)
     for one, other in itertools.product(range(len(labels)), repeat=2):

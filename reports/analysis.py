@@ -42,7 +42,7 @@ class Analysis:
         passing: The cheapest method that ranks as well as the reference on validation data; None where none does.
         inferiority: Label -> whether the method ranks as well as the reference on test data, where that can be said.
         recommendation: Which pair to stitch, and whose connector to take; None without a finished reference.
-        agreement: The methods' rankings held against each other; None with a reference.
+        agreement: How alike the methods rank the pairs; None with a reference.
         own_close: Without a reference: label -> pairs that the method's own test scores do not separate from its best.
         cut_reference: View -> label -> how the reference ranks at that view's point.
         problems: Cells that failed, diverged or are missing.
@@ -127,7 +127,7 @@ def analyse(store: RunStore, *, seed: int = 0) -> Analysis:
 
 
 def _unreferenced(run: RunData, seed: int, problems: list[Unfinished], warnings: dict[str, list[str]]) -> Analysis:
-    """Without a reference the methods are held against each other."""
+    """The analysis of a run without a reference, where methods are compared with each other."""
     (results, scores), allowed = _results(run, None, seed), allowed_pairs(run.manifest)
     found = {label: not_separated(own.within(allowed), seed=seed) for label, own in scores.items()}
     close = {label: numbers for label, numbers in found.items() if numbers}
@@ -145,7 +145,7 @@ def _unreferenced(run: RunData, seed: int, problems: list[Unfinished], warnings:
 def _results(
     run: RunData, yardstick: Yardstick | None, seed: int
 ) -> tuple[dict[str, MethodResult], dict[str, ReferenceScores]]:
-    """Every method, and the test scores with resamples of those that may be recommended; they are large."""
+    """Every method's result, and the resampled test scores (large) of those that may be recommended."""
     allowed = allowed_pairs(run.manifest)
     truth = yardstick.truth if yardstick else None
     first = pick(seed_mean(yardstick.data.ranking), allowed) if yardstick else None

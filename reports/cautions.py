@@ -1,4 +1,4 @@
-"""What to be careful of: runs whose numbers are easily read as more than they say."""
+"""What to be careful of: where the numbers of a run are easily taken for more than they say."""
 
 import math
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ FEW_PAIRS = 8
 
 
 def cautions(analysis: Analysis) -> list[str]:
-    """One sentence each; none for a smoke run, whose verdict says it all."""
+    """One sentence each; none for a smoke run, whose verdict already says that its numbers mean nothing."""
     if analysis.manifest.smoke:
         return []
     return [

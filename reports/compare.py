@@ -65,7 +65,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class _Side:
+class _SeedScores:
     """One seed: the method's scores and the truth over the pairs that both have."""
 
     places: np.ndarray
@@ -74,8 +74,8 @@ class _Side:
     draws: np.ndarray | None
 
 
-def _sides(truth: ReferenceScores, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[_Side | None]:
-    sides: list[_Side | None] = []
+def _sides(truth: ReferenceScores, scores: Matrix, ran: np.ndarray, *, own: bool) -> list[_SeedScores | None]:
+    sides: list[_SeedScores | None] = []
     for row in range(len(scores)):
         others = met_seeds(truth, row, own=own)
         places = np.flatnonzero(ran[row] & truth.ran[others].any(axis=0))
@@ -85,7 +85,7 @@ def _sides(truth: ReferenceScores, scores: Matrix, ran: np.ndarray, *, own: bool
 
         mean = seed_mean(truth.scores[others][:, places])
         draws = None if truth.draws is None else seed_mean(truth.draws[..., others, :][..., places])
-        sides.append(_Side(places, scores[row, places], mean, draws))
+        sides.append(_SeedScores(places, scores[row, places], mean, draws))
     return sides
 
 
@@ -140,12 +140,12 @@ def compare(
     )
 
 
-def _picked(side: _Side | None) -> int | None:
+def _picked(side: _SeedScores | None) -> int | None:
     number = None if side is None else ranking.pick(side.scores)
     return None if side is None or number is None else int(side.places[number])
 
 
-def _p_value(truth: ReferenceScores, sides: list[_Side]) -> float:
+def _p_value(truth: ReferenceScores, sides: list[_SeedScores]) -> float:
     """Of the mean Spearman correlation; NaN where it is not known which encoders the pairs are of."""
     if truth.encoders is None:
         return float("nan")
@@ -155,7 +155,9 @@ def _p_value(truth: ReferenceScores, sides: list[_Side]) -> float:
     return permutation_p(ranked[0], ranked[1], truth.encoders)
 
 
-def _interval(statistic: RankStatistic, sides: list[_Side], value: float, kind: str, cap: int) -> tuple[float, float]:
+def _interval(
+    statistic: RankStatistic, sides: list[_SeedScores], value: float, kind: str, cap: int
+) -> tuple[float, float]:
     """Interval of the mean over seeds; it always covers the point estimate."""
     draws = [statistic(side.scores, side.draws[:cap]) for side in sides if side.draws is not None]
     if not draws or not np.isfinite(value):

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MethodCost:
-    """MethodCost per seed: the sum over a seed's cells, averaged over seeds.
+    """What a method cost per seed: the sum over a seed's cells, averaged over seeds.
 
     Attributes:
         flops: By phase.

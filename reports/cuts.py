@@ -68,7 +68,7 @@ class Runs:
 
     @classmethod
     def of(cls, data: MethodData, run: RunData) -> "Runs":
-        """A method of a run, with its family."""
+        """A method's own points, and the ends of shorter runs of the same method."""
         own = cuts_of(data, run)
         ends = [cut for other in run.methods.values() if _same_method(data, other) for cut in cuts_of(other, run)[-1:]]
         return cls(data, own, [cut for cut in ends if own and cut.mean.updates < own[-1].mean.updates])

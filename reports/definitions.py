@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Definition:
-    """A word of the trade.
+    """A technical term of the report.
 
     Attributes:
         word: As a heading.
@@ -138,11 +138,11 @@ _FORMS = re.compile(
     r"\b(?:" + "|".join(re.escape(form) for form in sorted(_BY_FORM, key=len, reverse=True)) + r")(?!\w)"
 )
 PLAIN = frozenset({"pair", "connector"})
-"""Everyday words of this report: defined, but not linked at every turn."""
+"""Words that are used all over a report: they are defined, but not linked each time."""
 
 
 def linked(text: str, link: Callable[[str, Definition], str], escape: Callable[[str], str] = str) -> str:
-    """A text with the first use of each word of the trade linked to its definition.
+    """A text with the first use of each technical term linked to its definition.
 
     Args:
         text: Plain text.

@@ -18,7 +18,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Resampled:
     """A number of the test data with its bootstrap.
 
     Attributes:
@@ -34,10 +34,10 @@ class Estimate:
     per_seed: tuple[float, ...] = ()
 
     @property
-    def turned(self) -> "Estimate":
+    def turned(self) -> "Resampled":
         """The same number with the other sign."""
         draws = None if self.draws is None else -self.draws
-        return Estimate(-self.value, (-self.ci95[1], -self.ci95[0]), draws, tuple(-value for value in self.per_seed))
+        return Resampled(-self.value, (-self.ci95[1], -self.ci95[0]), draws, tuple(-value for value in self.per_seed))
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Delivered:
         pairs: Pairs with a connector in every seed.
     """
 
-    best: Estimate = Estimate()
-    mean: Estimate = Estimate()
-    gain: Estimate = Estimate()
-    gap: Estimate = Estimate()
+    best: Resampled = Resampled()
+    mean: Resampled = Resampled()
+    gain: Resampled = Resampled()
+    gap: Resampled = Resampled()
     pairs: int = 0
 
 
@@ -71,8 +71,8 @@ def delivered(
         reference_pick: Number of the pair that the reference hands over.
     """
     everything = np.asarray(np.isfinite(own.scores).any(axis=0))
-    gain = gap = Estimate()
-    best = Estimate() if pick is None else _estimate(own, _only(own, pick))
+    gain = gap = Resampled()
+    best = Resampled() if pick is None else _estimate(own, _only(own, pick))
     if reference is not None:
         if pick is not None and reference_pick is not None:
             theirs = _estimate(reference, _only(reference, reference_pick))
@@ -117,33 +117,33 @@ def _only(scores: ReferenceScores, pair: int) -> np.ndarray:
     return np.arange(scores.scores.shape[1]) == pair
 
 
-def _estimate(scores: ReferenceScores, among: np.ndarray) -> Estimate:
+def _estimate(scores: ReferenceScores, among: np.ndarray) -> Resampled:
     """Mean over these pairs of the mean over seeds, larger is better."""
     value = _mean(seed_mean(scores.scores)[among])
     per_seed = tuple(_mean(row[among]) for row in scores.scores)
     if scores.draws is None or not np.isfinite(value):
-        return Estimate(value, per_seed=per_seed)
+        return Resampled(value, per_seed=per_seed)
     draws = seed_mean(scores.draws)[:, among]
     known = np.isfinite(draws).all(axis=0)
     return _with_interval(value, draws[:, known].mean(axis=1) if known.any() else None, per_seed)
 
 
-def _difference(one: Estimate, other: Estimate) -> Estimate:
+def _difference(one: Resampled, other: Resampled) -> Resampled:
     """One minus the other; for the seeds, each of the one against the other's mean and the other way round."""
     draws = None if one.draws is None or other.draws is None else one.draws - other.draws
     seeds = [value - other.value for value in one.per_seed] + [one.value - value for value in other.per_seed]
     return _with_interval(one.value - other.value, draws, tuple(value for value in seeds if np.isfinite(value)))
 
 
-def _as_written(estimate: Estimate, scores: ReferenceScores) -> Estimate:
+def _as_written(estimate: Resampled, scores: ReferenceScores) -> Resampled:
     return estimate if scores.higher_is_better else estimate.turned
 
 
-def _with_interval(value: float, draws: np.ndarray | None, per_seed: tuple[float, ...]) -> Estimate:
+def _with_interval(value: float, draws: np.ndarray | None, per_seed: tuple[float, ...]) -> Resampled:
     if draws is None or not np.isfinite(value):
-        return Estimate(value, per_seed=per_seed)
+        return Resampled(value, per_seed=per_seed)
     low, high = percentile_interval(draws)
-    return Estimate(value, (min(low, value), max(high, value)), draws, per_seed)
+    return Resampled(value, (min(low, value), max(high, value)), draws, per_seed)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """The evidence behind the verdict: what the reference says, and what each protagonist delivers, ranks and costs.
 
-No ratio stands without both budgets, no ranking without its chance level and interval. The words of the trade that are
+No ratio stands without both budgets, no ranking without its chance level and interval. The technical terms that are
 used here are those of ``reports.definitions``, so that the page can link them.
 """
 

@@ -22,16 +22,18 @@ def short_names(ids: Sequence[str], width: int = 26) -> dict[str, str]:
     names = dict(zip(ids, ids, strict=True))
     for step in steps:
         shorter = {one: step(name) for one, name in names.items()}
-        count = Counter(shorter.values())
-        names = {one: shorter[one] if count[shorter[one]] == 1 else name for one, name in names.items()}
+        # A name that stays long may be what another one was shortened to: whoever shares a name goes back to the last.
+        while shared := {name for name, times in Counter(shorter.values()).items() if times > 1}:
+            shorter = {one: names[one] if name in shared else name for one, name in shorter.items()}
+        names = shorter
     return names
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
-    """A score or statistic; an em dash when there is none."""
+    """A score or statistic; a dash when there is none. What rounds to zero has no sign."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:,.1f}"
+    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def interval(ends: tuple[float, float] | None) -> str:
@@ -46,14 +48,20 @@ def with_interval(value: float | int | None, ends: tuple[float, float] | None) -
     return f"{number(value)} {interval(ends)}".strip()
 
 
+PREFIXES = (("Z", 1e21), ("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
+"""SI prefixes and what they stand for, the largest first."""
+
+
+def scaled(value: float, unit: str = "") -> str:
+    """Three digits with an SI prefix: ``12.3 G``, or with a unit ``12.3 GFLOP``."""
+    rounded = float(f"{value:.3g}")  # first, so that 999.9 million is 1 G and not 1e+03 M
+    prefix, size = next(((prefix, size) for prefix, size in PREFIXES if abs(rounded) >= size), ("", 1.0))
+    return f"{rounded / size:.3g} {prefix}{unit}".rstrip()
+
+
 def flops(value: float | int | None) -> str:
     """FLOPs with an SI prefix: ``12.3 GFLOP``."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    for prefix, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {prefix}FLOP"
-    return f"{value:.3g} FLOP"
+    return "–" if value is None or not math.isfinite(value) else scaled(value, "FLOP")
 
 
 def times(value: float | int | None) -> str:

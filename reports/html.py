@@ -115,7 +115,7 @@ def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[st
 
 
 def _defined(text: str) -> Markup:
-    """A sentence for the page, its words of the trade linked to their definitions."""
+    """A sentence for the page, with its technical terms linked to their definitions."""
 
     def link(word: str, definition: Definition) -> str:
         return f'<a href="#{definition.anchor}">{escape(word)}</a>'

@@ -2,8 +2,8 @@
 
 Test noise comes from the bootstrap over units. Seed noise is what is left of the scores when each pair's mean and each
 seed's common shift are taken out; with two or three seeds there is nothing to resample, so it is drawn from a normal
-distribution of the pooled variance. What one seed and one test unit have in common lies in both: a seed's residuals
-under the bootstrap spread by that much more than they do as measured, and so it is taken out of the seed noise.
+distribution of the pooled variance. How a seed happens to do on just these units would be counted in both. Under
+the bootstrap a seed's residuals spread by that much more than as measured, and the seed noise is lessened by it.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from harness.run.picked import PickRecord, WayCost
 from harness.run.store import RunStore
 from reports import formatting
 from reports.analysis import analyse
-from reports.delivered import Estimate
+from reports.delivered import Resampled
 from reports.html import environment
 from reports.tables import TextTable
 from reports.wording import estimated, pair_name
@@ -42,7 +42,7 @@ def write_pick(record: PickRecord, last: RunStore, into: Blobs, folder: str) -> 
     return sentences
 
 
-def verdict(record: PickRecord, delivered: Estimate) -> list[str]:
+def verdict(record: PickRecord, delivered: Resampled) -> list[str]:
     """Which pair, how sure, and what it cost: at most three short sentences."""
     image, text = (formatting.short_names([name])[name] for name in record.pair)
     others = len(record.not_separated) - 1
@@ -113,7 +113,7 @@ def _rivals(record: PickRecord) -> TextTable:
     return TextTable(["pair"], [[pair_name(pair)] for pair in rivals])
 
 
-def _scores(record: PickRecord, last: RunStore, delivered: Estimate) -> TextTable:
+def _scores(record: PickRecord, last: RunStore, delivered: Resampled) -> TextTable:
     (cell,) = last.manifest().cells
     (metrics,) = [m for m in last.record(cell.key).metrics if (m.image, m.text) == record.pair]
     rows = [

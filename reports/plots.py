@@ -46,7 +46,7 @@ ANNOTATED_PAIRS = 60
 
 
 def write_plots(analysis: Analysis, into: Blobs) -> dict[str, list[str]]:
-    """Draw everything there is something to draw for.
+    """Draw every figure for which the run has data.
 
     Returns:
         Figure name -> names of its PNG and PDF.

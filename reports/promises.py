@@ -1,4 +1,4 @@
-"""What a method promises (a selection, a winner with its connector, a connector for every pair) and how it keeps it."""
+"""What a method promises (a selection, a winner with its connector, a connector for every pair), with its worth."""
 
 from reports.costs import MethodCost, ratio
 from reports.paper import has_closed_form, pair_step_flops

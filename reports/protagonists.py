@@ -1,4 +1,4 @@
-"""Whom the report speaks of: best connectors, the cheapest that ranks as well as the reference, joint training."""
+"""Which methods a report describes: best connectors, the cheapest that ranks as the reference, joint training."""
 
 from dataclasses import dataclass
 

@@ -181,7 +181,8 @@ def regret(scores: Scores, truth: TruthRows) -> Values:
     best = np.where(np.isnan(truth), -np.inf, truth).max(axis=-1)
     chance = _tied_first(scores)
     picked = np.flatnonzero(chance)
-    return np.asarray(best - truth[..., picked] @ chance[picked])
+    # Sums of shares that are not exact may come out above the best by the last digit.
+    return np.asarray(np.maximum(best - truth[..., picked] @ chance[picked], 0.0))
 
 
 def regret_chance(truth: TruthRows) -> Values:

@@ -52,7 +52,7 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What every method is held against.
+    """The reference, which every method is compared with.
 
     Attributes:
         scores: The reference's test scores.

@@ -44,7 +44,7 @@ def _untested(analysis: Analysis) -> list[str]:
 
 
 def _gap(analysis: Analysis, reference: MethodResult) -> str:
-    """That the reference has not scored every pair, or not with every seed; empty if it has."""
+    """A sentence if the reference has not scored every pair with every seed; empty if it has."""
     planned, seeds = analysis.summary.n_pairs, len(analysis.summary.seeds)
     ran = reference.data.ran
     scored, whole = int(ran.any(axis=0).sum()), int(ran.all(axis=0).sum())
@@ -87,7 +87,7 @@ def _how_sure(analysis: Analysis, chosen: Recommendation) -> str:
 
 
 def _close(chosen: Recommendation) -> str:
-    """What else may be as good; empty where that is not known."""
+    """A sentence on which other pairs may be as good; empty where that is not known."""
     if chosen.close is None:
         return ""
     rivals = [pair for pair in chosen.close if pair != chosen.pair]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from reports import formatting
-from reports.delivered import Estimate
+from reports.delivered import Resampled
 from reports.schema import Pair, Spent
 
 
@@ -36,12 +36,12 @@ def budget_text(budget: Spent) -> str:
     return ", ".join(parts) or "–"
 
 
-def estimated(estimate: Estimate) -> str:
+def estimated(estimate: Resampled) -> str:
     """Value and interval."""
     return formatting.with_interval(estimate.value, estimate.ci95)
 
 
-def score_with_ends(estimate: Estimate) -> str:
+def score_with_ends(estimate: Resampled) -> str:
     """A score in plain words: ``0.432 (between 0.40 and 0.46)``."""
     text = formatting.number(estimate.value)
     low, high = estimate.ci95

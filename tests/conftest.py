@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from harness.sweep.plan import Plan
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Its deadline would be a test of the clock: a busy machine is no failure.
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 
 CHECKED = [
     "harness.contract.connector",
@@ -97,11 +101,9 @@ class Project:
 
         return RunStore(str(plan.sweep.storage_path / plan.sweep.name))
 
-    def run(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
-        """Embed and run what a sweep lacks, one cell after another in this process; no report."""
-        from harness.run.cell import run_cell
+    def prepared(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
+        """A run that is checked, embedded and planned, before any cell has run."""
         from harness.run.manifest import make_manifest
-        from harness.run.stopping import missing
         from harness.sweep.estimates import check
 
         plan = self.plan(name, *overrides)
@@ -109,6 +111,14 @@ class Project:
         check(plan)
         plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
         store.write_manifest(make_manifest(plan))
+        return plan, store
+
+    def run(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
+        """Embed and run what a sweep lacks, one cell after another in this process; no report."""
+        from harness.run.cell import run_cell
+        from harness.run.stopping import missing
+
+        plan, store = self.prepared(name, *overrides)
         for cell in missing(plan, store):
             run_cell(plan, store, cell)
         return plan, store

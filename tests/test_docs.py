@@ -89,3 +89,34 @@ def test_every_module_that_a_document_names_is_there(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for name in re.findall(r"(?<![\w/.\"])((?:harness|hyma|baselines|reports)(?:\.\w+)+)", text):
         pkgutil.resolve_name(name)
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    seen, ahead = set(), [DOCS / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in seen:
+            seen.add(page)
+            links = re.findall(r"\]\((?!http|#)([^)#]+\.md)", page.read_text(encoding="utf-8"))
+            ahead += [(page.parent / link).resolve() for link in links]
+    assert set(DOCUMENTS) <= seen
+
+
+@every_document
+def test_every_command_that_a_document_shows_can_be_given(document: Path) -> None:
+    """Its verb is there and takes the options that are shown."""
+    from typer.main import get_command
+
+    from harness.cli.app import app
+
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    text = document.read_text(encoding="utf-8")
+    code = [*re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL), *re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    lines = [line for part in code for line in " ".join(part.split(chr(92) + chr(10))).splitlines()]
+    for line in lines:
+        if shown := re.match(r"\s*harness ([a-z]+)(.*)", line):
+            verb, rest = shown[1], shown[2].partition("#")[0]
+            assert verb in verbs, line
+            known = {option for parameter in verbs[verb].params for option in parameter.opts}
+            for option in re.findall(r"(?<!\S)(--[a-z-]+)", rest):
+                assert option in known, line

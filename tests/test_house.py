@@ -113,3 +113,13 @@ def test_no_library_code_prints() -> None:
     for file in FILES:
         calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
         assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), file
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """In the whole house, so that a name in a sentence or a traceback needs no module beside it."""
+    places: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(module_of(file))
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

@@ -46,7 +46,7 @@ def _version(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Nothing else happens before a verb."""
+    """Options that may stand before a verb."""
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness.contract.registry import near
 from harness.errors import HarnessError
+from reports.formatting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,11 +99,13 @@ def choose(given: str | None, names: Sequence[str], noun: str) -> list[str]:
     """A comma-separated choice among names; all of them if none is given.
 
     Raises:
-        HarnessError: An unknown name.
+        HarnessError: An unknown name, or none.
     """
     if given is None:
         return list(names)
     chosen = [name.strip() for name in given.split(",") if name.strip()]
+    if not chosen:
+        raise HarnessError(f"no {noun} is named in {given!r}", fix=f"known: {', '.join(names)}")
     for name in chosen:
         if name not in names:
             raise HarnessError(f"unknown {noun} {name!r}", fix=near(name, names))
@@ -111,9 +114,4 @@ def choose(given: str | None, names: Sequence[str], noun: str) -> list[str]:
 
 def short(number: float | None) -> str:
     """A large number for people: 1.23 G; a dash for None."""
-    if number is None:
-        return "-"
-    for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= factor:
-            return f"{number / factor:.3g} {unit}"
-    return f"{number:.3g}"
+    return "-" if number is None else scaled(number)

@@ -25,6 +25,9 @@ def compare(
     if len(runs) < 2:
         raise HarnessError("one run has nothing to be compared with", fix="harness compare RUN RUN ...")
     stores = [open_run(run) for run in runs]
+    places = [Path(store.where).resolve() for store in stores]
+    if twice := [run for run, place in zip(runs, places, strict=True) if places.count(place) > 1]:
+        raise HarnessError(f"the run {twice[0]!r} is named twice", fix="name every run once")
     from reports.across import across_frame, analyses_of, shared_cells, write_across
 
     analyses = analyses_of(stores)

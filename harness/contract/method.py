@@ -170,7 +170,7 @@ METHODS: Registry[type[Method]] = Registry(
         "hyper_align_published": "hyma.hyper_align:HyperAlignPublished",
         "largest": "baselines.heuristics:Largest",
         "logme": "baselines.linear_scores:LogMe",
-        "low_rank": "baselines.additive:LowRank",
+        "low_rank": "baselines.additive:LowRankCompletion",
         "mutual_knn": "baselines.kernel_scores:MutualKnn",
         "polished": "baselines.polished:Polished",
         "procrustes": "baselines.closed_form:Procrustes",

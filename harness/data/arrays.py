@@ -104,10 +104,13 @@ def _open(file: Path) -> tuple[int, int, Callable[[int, int], np.ndarray]]:
     shape, dtype, read = _READERS[file.suffix.lower()](file)
     if len(shape) != 2:
         raise HarnessError(f"must be [rows, dim], is {list(shape)}", where=str(file))
-    if "float" not in dtype:
+    if dtype not in _FLOATS:
         raise HarnessError(f"must hold floats, holds {dtype}", where=str(file))
     return shape[0], shape[1], read
 
+
+_FLOATS = ("float", "float16", "float32", "float64")
+"""Names of what can be read as embeddings; ``float`` for formats that name their kinds otherwise."""
 
 _Opened = tuple[tuple[int, ...], str, Callable[[int, int], np.ndarray]]
 
@@ -116,9 +119,12 @@ def _npy(file: Path) -> np.ndarray:
     if not file.is_file():
         raise MissingData("no such file", where=str(file))
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise HarnessError(f"not a plain .npy array: {error}", where=str(file)) from error
+    if not isinstance(array, np.ndarray):
+        raise HarnessError("not a plain .npy array: it is an archive of arrays (.npz)", where=str(file))
+    return array
 
 
 def _open_npy(file: Path) -> _Opened:
@@ -133,14 +139,18 @@ def _open_pt(file: Path) -> _Opened:
         # Files from before torch 1.6 are no zip archives and cannot be mapped.
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise HarnessError(f"not a plain tensor file: {str(error).splitlines()[0]}", where=str(file)) from error
+        reason = next(iter(str(error).splitlines()), "it is cut off")
+        raise HarnessError(f"not a plain tensor file: {reason}", where=str(file)) from error
     if isinstance(content, Mapping):
         tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
         content = tensors[_obvious({name: tuple(tensor.shape) for name, tensor in tensors.items()}, file)]
     if not isinstance(content, torch.Tensor):
         raise HarnessError(f"holds a {type(content).__name__}, not a tensor", where=str(file))
     tensor = content.detach()
-    return tuple(tensor.shape), str(tensor.dtype), lambda start, stop: _to_numpy(tensor[start:stop])
+    # Not "float" in the name: numpy has no floats of eight bits.
+    known = tensor.dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    dtype = "float" if known else str(tensor.dtype).removeprefix("torch.")
+    return tuple(tensor.shape), dtype, lambda start, stop: _to_numpy(tensor[start:stop])
 
 
 def _open_safetensors(file: Path) -> _Opened:

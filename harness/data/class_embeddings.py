@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 
 
 class ClassEmbeddings(Dataset):
-    """Lets zero-shot classes that somebody embedded already be imported to banks as captions are.
+    """Embeddings of class names that exist already, so that they are imported into banks as captions are.
 
     Args:
         dataset: Brings ``class_embeddings`` of its own text encoders.

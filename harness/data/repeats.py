@@ -1,4 +1,4 @@
-"""Captions that stand with more than one image: retrieval counts only one of these images as right."""
+"""Captions that belong to more than one image: retrieval counts only one of these images as right."""
 
 from collections.abc import Callable, Hashable, Sequence
 

@@ -86,11 +86,11 @@ class ShapesDataset(Dataset):
         return {encoder: _info(encoder, modality, shape) for encoder, shape in self._shapes(modality).items()}
 
     def embeddings(self, encoder: str, modality: Modality, start: int, stop: int) -> np.ndarray:
-        """There are none."""
+        """Refuse: a grid on paper has sizes and no embeddings."""
         raise self._planning_only()
 
     def class_embeddings(self, encoder: str) -> np.ndarray | None:
-        """Nothing but their number."""
+        """Zeros: only how many there are, and their dimension, is known."""
         return np.zeros((self._config.classes, self._shapes("text")[encoder].dim)) if self._config.classes else None
 
     def _shapes(self, modality: Modality) -> Mapping[str, Shape]:

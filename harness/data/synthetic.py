@@ -126,8 +126,8 @@ class SyntheticConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class View:
-    """How one encoder sees the world.
+class SyntheticView:
+    """What makes the embeddings of one encoder of the world.
 
     Attributes:
         quality: ``q`` in (0, 1).
@@ -191,7 +191,7 @@ class SyntheticDataset(Dataset):
         return np.concatenate(parts)
 
     def class_embeddings(self, encoder: str) -> Float[np.ndarray, "classes dim"] | None:
-        """What a text encoder says of each class's prototype; None in a world without classes."""
+        """A text encoder's embeddings of the class prototypes; None in a world without classes."""
         if not self._config.classes:
             return None
         number = self._names("text").index(encoder)
@@ -221,8 +221,8 @@ class SyntheticDataset(Dataset):
             for text, b in texts.items()
         }
 
-    def view(self, encoder: str) -> View:
-        """How this encoder sees the world."""
+    def view(self, encoder: str) -> SyntheticView:
+        """This encoder's quality, gains, noise, directions and offset."""
         modality: Modality = "image" if encoder in self._names("image") else "text"
         return self._view(modality, self._names(modality).index(encoder))
 
@@ -269,7 +269,7 @@ class SyntheticDataset(Dataset):
     def _families(self, modality: Modality) -> int | None:
         return self._config.image_families if modality == "image" else self._config.text_families
 
-    def _draw_view(self, modality: Modality, number: int) -> View:
+    def _draw_view(self, modality: Modality, number: int) -> SyntheticView:
         quality, dim, latent = self._quality(modality, number), self._dim(modality, number), self._config.latent
         rng = self._rng(_VIEW, int(modality == "text"), number)
         families = self._families(modality)
@@ -284,9 +284,9 @@ class SyntheticDataset(Dataset):
             gains, directions, offset = both[0], _nearest_frame(both[1]), both[2]
         placed = np.zeros(latent)
         placed[factors] = np.exp(_GAIN_SPREAD * gains)
-        return View(quality, placed, math.sqrt((1 - quality) / quality), directions, _OFFSET * offset)
+        return SyntheticView(quality, placed, math.sqrt((1 - quality) / quality), directions, _OFFSET * offset)
 
-    def _show(self, view: View, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _show(self, view: SyntheticView, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Embeddings of these latents, ``[rows, dim]`` float32."""
         dim, seen = view.directions.shape
         noise = view.noise * rng.standard_normal((len(latents), seen))

@@ -35,7 +35,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def first(output: object) -> Tensor:
-    """The embedding of towers that return it alone, or first of several outputs."""
+    """A tower's embedding: what it returns, or the first of several outputs."""
     return cast("Tensor", output[0] if isinstance(output, (tuple, list)) else output)
 
 

@@ -199,7 +199,7 @@ def _create(model: ModelChoice, **kwargs: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """open_clip warns through the root logger of random weights, which were asked for."""
+    """Silence the warning of random weights, which were asked for; open_clip gives it by the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -100,7 +100,7 @@ def fold(module: nn.Module) -> nn.Module:
 
 
 class Untrained:
-    """A network with random weights: what its structure alone reaches. Option: seed."""
+    """A network with random weights: a control that shows what its structure reaches untrained. Option: seed."""
 
     def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts of timm's network."""
@@ -119,7 +119,7 @@ class Untrained:
 
 
 class Pixels:
-    """The raw pixels of the picture shrunk to a small square: what colour and layout alone reach."""
+    """The raw pixels of the picture shrunk to a small square: a control that knows colour and layout alone."""
 
     def describe(self, spec: EncoderSpec, entry: PackagedModel) -> EncoderInfo:
         """Facts: no weights, no product."""

@@ -12,6 +12,7 @@ from harness.connectors.stored import described, from_bytes
 from harness.contract.connector import Connector
 from harness.contract.pairs import Pair
 from harness.contract.registry import near
+from harness.encoders.base import Modality
 from harness.errors import HarnessError
 from harness.run.records import CellRecord, Manifest, PairMetrics
 from harness.run.store import RunStore
@@ -102,11 +103,10 @@ def _found(
 
 
 def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connector: Connector) -> dict[str, Any]:
-    written = {e["id"]: e for side in ("image", "text") for e in manifest.sweep[f"{side}_encoders"] or []}
     return {
         "format": FORMAT,
-        "image_encoder": written.get(metrics.image, {"id": metrics.image}),
-        "text_encoder": written.get(metrics.text, {"id": metrics.text}),
+        "image_encoder": _as_written(manifest, "image", metrics.image),
+        "text_encoder": _as_written(manifest, "text", metrics.text),
         "revisions": {
             e.id: e.revision
             for e in (*manifest.image_encoders, *manifest.text_encoders)
@@ -135,6 +135,12 @@ def _written(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4g}"
 
 
+def _as_written(manifest: Manifest, side: Modality, encoder: str) -> dict[str, Any]:
+    """An encoder with its options as the sweep file has them on this side; the other side may use the id otherwise."""
+    listed = manifest.sweep[f"{side}_encoders"] or []
+    return next((entry for entry in listed if entry["id"] == encoder), {"id": encoder})
+
+
 def _card(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connector: Connector) -> str:
     licenses = {
         e.id: e.license or "unknown"
@@ -158,7 +164,7 @@ Trained by `{record.method}` (seed {record.seed}) in the run `{manifest.name}`:
 ```python
 import harness
 
-model = harness.load("{"path/to/this/folder"}")
+model = harness.load("path/to/this/folder")
 model.similarity(model.encode_image(images), model.encode_text(["a caption"]))
 ```
 

@@ -26,6 +26,9 @@ from harness.sweep.config import ENCODER_FACTS
 Picture: TypeAlias = Image | str | Path
 """A PIL image, or the path of an image file."""
 
+NEEDED = ("image_encoder", "text_encoder", "connector", "direction", "weights")
+"""What ``config.json`` must hold for a model to be put together."""
+
 
 class StitchedModel:
     """Embeds images and texts into one space.
@@ -55,8 +58,12 @@ class StitchedModel:
             tensors = load_file(folder / CONNECTOR)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise HarnessError(f"is not an exported model: {error}", where=str(folder), fix="harness export") from error
-        if config.get("format") != FORMAT:
-            raise HarnessError(f"is of format {config.get('format')}, this version reads {FORMAT}", where=str(folder))
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            found = config.get("format") if isinstance(config, dict) else None
+            raise HarnessError(f"is of format {found}, this version reads {FORMAT}", where=str(folder))
+        if lacking := [key for key in NEEDED if key not in config]:
+            what = f"is not an exported model: {CONFIG} lacks {', '.join(lacking)}"
+            raise HarnessError(what, where=str(folder), fix="harness export")
         return cls(config, Connector(kind_of(config["connector"]), tensors), device=device)
 
     def encode_image(self, images: Picture | Iterable[Picture], batch_size: int = 64) -> Float[Tensor, "n dim"]:

@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 from harness.contract.files import write_atomic
 from harness.errors import HarnessError
 
-NAME = re.compile(r"^(?!\.)[\w+-][\w.+-]*(/(?!\.)[\w+-][\w.+-]*)*$")
+NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
 
 
 class NoBlob(HarnessError):
@@ -129,7 +129,7 @@ class FolderBlobs:
         self._path(name).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
-        if not NAME.match(name):
+        if not NAME.fullmatch(name):
             raise HarnessError(f"{name!r} is not the name of a blob", where=self.where)
         return self._folder / name
 

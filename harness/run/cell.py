@@ -52,7 +52,7 @@ class Outcome:
 
 
 def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
-    """Run one cell and write its record, whatever comes of it.
+    """Run one cell and write its record, also when it fails, diverges or takes too long.
 
     Only an interrupt leaves no record: the cell is then still missing.
     """

@@ -158,7 +158,9 @@ class MethodConfig(Section):
 
     method: str
     resources: Resources = Resources()
-    budget: dict[Literal["epochs", "updates_per_pair", "flops", "seconds"], Annotated[float, Field(gt=0)]] = {}
+    budget: dict[
+        Literal["epochs", "updates_per_pair", "flops", "seconds"], Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    ] = {}
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -238,6 +240,13 @@ class Sweep(Section):
     """How ``harness pick`` goes about it; nothing else reads it."""
     source: Path = Path("sweep.yaml")
     """The sweep file itself: relative paths start in its folder. Not written by hand."""
+
+    @field_validator("name")
+    @classmethod
+    def _not_the_banks_folder(cls, value: str) -> str:
+        if value == "banks":
+            raise ValueError("a run cannot be called 'banks': that folder of the storage holds the banks")
+        return value
 
     @field_validator("methods", mode="before")
     @classmethod

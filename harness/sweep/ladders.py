@@ -14,7 +14,10 @@ def climbed(methods: Mapping[str, Any]) -> dict[str, Any]:
             steps = {label: entry}
         else:
             rest = {key: value for key, value in entry.items() if key != "ladder"}
-            steps = {f"{label}@{v:g}": {**rest, key: v} for key, v in _steps_of(label, entry)}
+            rungs = _steps_of(label, entry)
+            steps = {f"{label}@{v:g}": {**rest, key: v} for key, v in rungs}
+            if len(steps) < len(rungs):
+                raise ValueError(f"{label}: two values of a ladder differ by less than a label's six digits")
         if twice := sorted(steps.keys() & found.keys()):
             raise ValueError(f"methods: label {twice[0]!r} stands twice")
         found |= steps

@@ -1,5 +1,7 @@
 """A YAML or JSON file as values and as nodes that know their lines. Duplicate keys are refused."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ def parsed(path: Path) -> tuple[yaml.Node | None, Any]:
         loader = yaml.SafeLoader(text.replace("\t", " ") if path.suffix == ".json" else text)
         node = loader.get_single_node()
         _refuse_duplicates(node, path)
-        return node, None if node is None else loader.construct_document(node)
+        return node, _values(path, text, loader, node)
     except UnicodeDecodeError as error:
         raise HarnessError("is not a text file", where=str(path)) from error
     except yaml.MarkedYAMLError as error:
@@ -27,6 +29,14 @@ def parsed(path: Path) -> tuple[yaml.Node | None, Any]:
         raise HarnessError("not valid YAML: a value holds itself", where=str(path)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise HarnessError(f"not valid YAML: {' '.join(str(error).split())}", where=str(path)) from error
+
+
+def _values(path: Path, text: str, loader: yaml.SafeLoader, node: yaml.Node | None) -> Any:
+    if path.suffix == ".json":
+        # YAML takes 1e-3, which is a number in JSON, for a word.
+        with suppress(ValueError):
+            return json.loads(text)
+    return None if node is None else loader.construct_document(node)
 
 
 def _refuse_duplicates(node: yaml.Node | None, path: Path) -> None:

@@ -26,7 +26,7 @@ from harness.sweep.datasets import datasets_of
 from harness.sweep.encoders import encoders_of
 from harness.sweep.located import errors_located, place
 from harness.sweep.settings import build_config
-from harness.tasks.base import TASKS, Evaluation, Task, View
+from harness.tasks.base import TASKS, Evaluation, SplitView, Task
 
 
 class ResolvedSweep:
@@ -172,9 +172,9 @@ class ResolvedSweep:
             labels=None if labels is None else labels[image_rows].astype("int64"),
         )
 
-    def view(self, split: str, device: torch.device) -> View:
+    def view(self, split: str, device: torch.device) -> SplitView:
         """How evaluations read one split."""
-        return View(split, self.sweep.connector.direction, device, self.open_bank)
+        return SplitView(split, self.sweep.connector.direction, device, self.open_bank)
 
     def _evaluation(self, number: int, own: Dataset | None) -> Evaluation:
         config, sweep = self.sweep.tasks[number], self.sweep

@@ -28,7 +28,7 @@ OpenBank = Callable[[Dataset, Modality, str], Embeddings]
 
 
 @dataclass(frozen=True)
-class View:
+class SplitView:
     """How an evaluation reads embeddings: one split, on one device.
 
     Attributes:
@@ -47,7 +47,7 @@ class View:
     def rows(
         self, dataset: Dataset, modality: Modality, encoder: str, rows: Int[np.ndarray, " rows"]
     ) -> Float[Tensor, "rows dim"]:
-        """L2-normalised embeddings of these rows, on the device. The last ones of each side are kept."""
+        """L2-normalised embeddings of these rows, on the device. Those that were read last are kept for each side."""
         key = (dataset.digest, modality)
         # Tasks may share a dataset and yet ask for other rows of it: another split, or only what has a label.
         if key not in self._last or not self._last[key].are(encoder, rows):
@@ -59,14 +59,14 @@ class View:
 
 @dataclass(frozen=True)
 class LastRead:
-    """Embeddings that a view holds: of which encoder, and of which rows."""
+    """The embeddings that were read last, with the encoder and the rows that they are of."""
 
     encoder: str
     rows: Int[np.ndarray, " rows"]
     embeddings: Float[Tensor, "rows dim"]
 
     def are(self, encoder: str, rows: Int[np.ndarray, " _"]) -> bool:
-        """Whether they are these."""
+        """Whether these are the embeddings of this encoder and these rows."""
         return self.encoder == encoder and np.array_equal(self.rows, rows)
 
 
@@ -89,7 +89,7 @@ class Evaluation(ABC):
         return [(self.dataset, "image"), (self.dataset, "text")]
 
     @abstractmethod
-    def measure(self, view: View, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
+    def measure(self, view: SplitView, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
         """What each query gives, for these metrics (all with queries of their own)."""
 
     @abstractmethod

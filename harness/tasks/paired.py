@@ -15,7 +15,7 @@ from harness.contract.pairs import Pair
 from harness.contract.problem import ScoringCost
 from harness.data.base import Dataset
 from harness.errors import HarnessError
-from harness.tasks.base import Evaluation, Task, View, both_sides
+from harness.tasks.base import Evaluation, SplitView, Task, both_sides
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class PairedEvaluation(Evaluation):
         self.metrics, self._task = task.metrics, task
 
     @torch.inference_mode()
-    def measure(self, view: View, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
+    def measure(self, view: SplitView, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
         """Both sides of the split, mapped and compared."""
         image_rows, caption_rows, owner = self.dataset.index().paired(view.split)
         images = view.rows(self.dataset, "image", pair[0], image_rows)

@@ -19,7 +19,7 @@ from harness.data.class_embeddings import ClassEmbeddings
 from harness.data.classes import ClassPrompts, class_names
 from harness.encoders.base import Modality
 from harness.errors import HarnessError
-from harness.tasks.base import Evaluation, Task, View, both_sides, ranks_of_right
+from harness.tasks.base import Evaluation, SplitView, Task, both_sides, ranks_of_right
 from harness.tasks.recall import hits
 
 KS = {"top1": 1, "top5": 5}
@@ -80,7 +80,7 @@ class ZeroShotEvaluation(Evaluation):
         return [(self.dataset, "image"), (self.prompts, "text")]
 
     @torch.inference_mode()
-    def measure(self, view: View, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
+    def measure(self, view: SplitView, pair: Pair, connector: Connector, metrics: Collection[str]) -> PerQuery:
         """Hits of every labelled image."""
         rows, labels = self._labelled(view.split)
         prompts = view.rows(self.prompts, "text", pair[1], np.arange(self._classes * self._templates))

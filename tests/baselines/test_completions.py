@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from baselines.additive import (
     Additive,
     Cover,
-    LowRank,
+    LowRankCompletion,
     cover_size,
     design,
     grid_of,
@@ -50,7 +50,7 @@ def connected(pairs: list[tuple[str, str]]) -> bool:
     return not todo
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(images=st.integers(1, 9), texts=st.integers(1, 5), more=st.integers(0, 45), seed=st.integers(0, 9))
 def test_a_design_connects_all_encoders_with_even_exposure(images: int, texts: int, more: int, seed: int) -> None:
     pairs = pairs_of(images, texts)
@@ -113,7 +113,7 @@ def test_perfect_and_hopeless_scores_stay_finite() -> None:
     assert np.isfinite(link(np.array([0.0, 0.4, 1.0]))[0]).all()
 
 
-@pytest.mark.parametrize("method", [Additive(**RECIPE), LowRank(**RECIPE, trained=5)])
+@pytest.mark.parametrize("method", [Additive(**RECIPE), LowRankCompletion(**RECIPE, trained=5)])
 def test_trained_pairs_are_apes_and_the_rest_is_predicted(make: Maker, views: Views, method: Cover) -> None:
     made = make(views(120, {"i0": 8, "i1": 9, "i2": 8}), views(120, {"t0": 7, "t1": 6}, seed=1))
     budget = Budget(epochs=3)

@@ -14,7 +14,6 @@ from harness.errors import HarnessError
 from harness.method import Budget, Policy
 from harness.run.backends.base import BACKENDS, BackendOptions
 from harness.run.cell import run_cell
-from harness.run.manifest import make_manifest
 from harness.run.records import CellRecord
 from harness.run.stopping import missing, record_skipped
 from harness.run.store import RunStore
@@ -23,6 +22,7 @@ from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 from reports.analysis import analyse
 from tests.conftest import Project
+from tests.watching import Watcher
 
 RACE = """
     name: race
@@ -36,22 +36,6 @@ RACE = """
 """
 
 
-class Watcher:
-    """Keeps what ran; stops the sweep, as Ctrl-C would, after so many cells."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.ran: list[str] = []
-        self.stop_after = stop_after
-
-    def started(self, cell: PlannedCell) -> None:
-        pass
-
-    def finished(self, record: CellRecord) -> None:
-        self.ran.append(record.key)
-        if len(self.ran) == self.stop_after:
-            raise KeyboardInterrupt
-
-
 @dataclass(frozen=True)
 class Race:
     """The sweep's plan, and where its run lies."""
@@ -63,11 +47,7 @@ class Race:
     def of(cls, project: Project) -> "Race":
         """The race with its banks and its manifest, before anything has run."""
         project.write("race.yaml", RACE)
-        plan = project.plan("race.yaml")
-        plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
-        store = project.store(plan)
-        store.write_manifest(make_manifest(plan))
-        return cls(plan, store)
+        return cls(*project.prepared("race.yaml"))
 
     def run(self, cells: Sequence[PlannedCell], *, stop_after: int | None = None, backend: str = "serial") -> list[str]:
         """Run these cells and what follows from them; keys of what has run, in order."""

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+
+from tests.pictures import captioned_pictures
 
 
 def written(project) -> list[str]:
@@ -175,10 +176,7 @@ PICTURES = """
 @pytest.fixture
 def pictures(temp_project):
     """Forty little pictures with a caption each."""
-    rng = np.random.default_rng(0)
-    for number in range(40):
-        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(temp_project.folder / f"{number}.png")
-    temp_project.write("rows.csv", "image,caption\n" + "".join(f"{n}.png,picture number {n}\n" for n in range(40)))
+    captioned_pictures(temp_project.folder, 40, 8, caption="picture number")
     temp_project.write("pictures.yaml", PICTURES)
     return temp_project
 

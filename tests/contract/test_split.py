@@ -23,7 +23,7 @@ def first(split: Split, count: int, *, batch_size: int, seed: int = 0, shuffle: 
     return list(itertools.islice(split.batches(batch_size, seed, shuffle=shuffle), count))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(captions=st.lists(st.integers(0, 4), min_size=2, max_size=30), batch=st.integers(1, 30), seed=st.integers(0, 3))
 def test_an_epoch_covers_every_captioned_image_once_with_one_of_its_captions(
     captions: list[int], batch: int, seed: int

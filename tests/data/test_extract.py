@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from harness.data import extract as extract_module
 from harness.data.bank import bank_path, open_bank
@@ -21,6 +20,7 @@ from harness.data.request import BankRequest
 from harness.encoders.base import EncoderSpec, scheme_of
 from harness.errors import HarnessError
 from tests.data.samples import captions_of, images_of
+from tests.pictures import noise_pictures
 
 SPEC = EncoderSpec("synthetic:16")
 
@@ -28,11 +28,8 @@ SPEC = EncoderSpec("synthetic:16")
 @pytest.fixture
 def pictures(tmp_path: Path) -> Dataset:
     """Thirty pictures with two captions each."""
-    rng = np.random.default_rng(0)
-    lines = ["image,one,two"]
-    for i in range(30):
-        Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-        lines.append(f"{i}.png,caption number {i},another {i}")
+    names = noise_pictures(tmp_path, 30, 20)
+    lines = ["image,one,two", *(f"{name},caption number {i},another {i}" for i, name in enumerate(names))]
     (tmp_path / "m.csv").write_text("\n".join(lines))
     return load_dataset({"kind": "manifest", "file": "m.csv", "captions": ["one", "two"]}, tmp_path)
 

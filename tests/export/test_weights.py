@@ -12,6 +12,7 @@ from PIL import Image
 
 import harness
 from harness.errors import HarnessError
+from tests.pictures import captioned_pictures
 
 CLIP = {
     "embed_dim": 24,
@@ -37,10 +38,7 @@ def exported(temp_project):
     open_clip.add_model_config(config)
     weights = folder / "tiny-clip-for-export.pt"
     set_weights(weights, 0)
-    rng = np.random.default_rng(0)
-    for n in range(30):
-        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{n}.png")
-    temp_project.write("rows.csv", "image,caption\n" + "".join(f"{n}.png,number {n}\n" for n in range(30)))
+    captioned_pictures(folder, 30)
     encoder = f"{{id: 'open_clip:{config.stem}@{weights}', config: '{config}'}}"
     temp_project.write(
         "clip.yaml",

@@ -15,7 +15,7 @@ from hyma.method import Hyma
 from tests.hyma.networks import counted_generation, network_of
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(n=st.integers(1, 12), per_step=st.integers(1, 12), steps=st.integers(1, 40), seed=st.integers(0, 5))
 def test_exposure_is_equal_at_every_moment(sizes_of, n: int, per_step: int, steps: int, seed: int) -> None:
     per_step = min(per_step, n)

@@ -5,14 +5,13 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
 from timm.models import save_for_hf
 
 from harness.run.banks import bank_name
+from tests.pictures import captioned_pictures
 
 METHODS = "ape: {epochs: 2, batch_size: 8}\n  hyma: {epochs: 2, batch_size: 8, pairs_per_step: 1, hidden: [8]}"
 SWEEP = ("sweep", "towers.yaml", "--backend", "serial")
@@ -28,10 +27,7 @@ def set_tower(folder: Path, seed: int) -> None:
 def towers(temp_project, without_plots):
     """Forty pictures of noise, an image encoder whose weights can be replaced, and one that stays as it is."""
     folder = temp_project.folder
-    rng = np.random.default_rng(0)
-    for n in range(40):
-        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{n}.png")
-    temp_project.write("rows.csv", "image,caption\n" + "".join(f"{n}.png,number {n}\n" for n in range(40)))
+    captioned_pictures(folder, 40)
     set_tower(folder / "tower", 0)
     tower = f"timm:local-dir:{folder / 'tower'}"
     temp_project.write(
@@ -57,6 +53,12 @@ def renew(project) -> None:
     """Delete the tower's banks, so that the next sweep makes them again."""
     for path in banks_of_tower(project):
         shutil.rmtree(path)
+
+
+def reweigh(project, seed: int) -> None:
+    """Give the tower other weights under its name, and delete its banks."""
+    set_tower(project.folder / "tower", seed)
+    renew(project)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -96,8 +98,7 @@ def test_a_bank_made_again_with_other_content_is_refused_for_cells_of_the_old_on
     swept(project)
     run = project.folder / "runs/towers"
     before = content(run)
-    set_tower(project.folder / "tower", 1)
-    renew(project)
+    reweigh(project, 1)
     told = refused(project)
     digest = json.loads((banks_of_tower(project)[0] / "meta.json").read_text())["digest"]
     old = json.loads(before["manifest.json"])["banks"][f"rows image {tower}"]["digest"]
@@ -108,16 +109,14 @@ def test_a_bank_made_again_with_other_content_is_refused_for_cells_of_the_old_on
     assert content(run) == before, "nothing of the run has changed"
     assert tower in refused(project, "--seeds", "0,1"), "not even for seeds that have not run yet"
 
-    set_tower(project.folder / "tower", 0)
-    renew(project)
+    reweigh(project, 0)
     assert "nothing to run" in swept(project), "the old content is back"
 
 
 def test_a_sweep_without_the_encoder_in_between_does_not_make_it_forget(towers) -> None:
     project, tower = towers
     swept(project)
-    set_tower(project.folder / "tower", 1)
-    renew(project)
+    reweigh(project, 1)
     code, _, err = project.invoke(*SWEEP, "--set", "image_encoders=['synthetic:24']")
     assert (code, "swept with another plan" in err) == (2, True)
     assert f"bank 'rows image {tower}' holds other embeddings" in refused(project)
@@ -127,16 +126,14 @@ def test_cells_that_would_run_again_anyway_are_no_reason_to_refuse(towers) -> No
     project, _ = towers
     timeout = ("--set", "methods={ape: {epochs: 2, batch_size: 8, resources: {timeout_s: 1.0e-6}}}")
     assert project.invoke(*SWEEP, *timeout)[0] == 1
-    set_tower(project.folder / "tower", 1)
-    renew(project)
+    reweigh(project, 1)
     swept(project, "--set", "methods={ape: {epochs: 2, batch_size: 8}}")
 
 
 def test_another_run_takes_the_new_bank(towers) -> None:
     project, _ = towers
     swept(project)
-    set_tower(project.folder / "tower", 1)
-    renew(project)
+    reweigh(project, 1)
     swept(project, "--set", "name=other")
 
 

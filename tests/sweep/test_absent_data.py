@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from harness.sweep.loading import load_sweep
+from tests.pictures import noise_pictures
 
 REPOSITORY = Path(__file__).parents[2]
 PAPERS = ("hyma_vlm_27", "hyma_vlm_small", "hyper_align_scaling", "hyper_align_scales", "apple_to_apple")
@@ -96,11 +95,9 @@ def test_smoke_has_every_task_of_the_sweep(temp_project, without_plots) -> None:
 @pytest.fixture
 def pictures(temp_project):
     """A manifest of 40 pictures of random colour, two captions each."""
-    rng = np.random.default_rng(0)
     lines = ["image,caption"]
-    for number in range(40):
-        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(temp_project.folder / f"{number}.png")
-        lines += [f"{number}.png,picture {number * 7919}", f"{number}.png,number {number * 104729}"]
+    for number, name in enumerate(noise_pictures(temp_project.folder, 40, 8)):
+        lines += [f"{name},picture {number * 7919}", f"{name},number {number * 104729}"]
     (temp_project.folder / "m.csv").write_text("\n".join(lines))
     return temp_project
 

@@ -10,7 +10,7 @@ from harness.contract.pairs import Direction
 from harness.data.bank import Bank, BankMeta
 from harness.data.base import Dataset, Index
 from harness.encoders.base import Modality
-from harness.tasks.base import View
+from harness.tasks.base import SplitView
 
 
 @pytest.fixture
@@ -50,16 +50,16 @@ def rows() -> type[Rows]:
 
 
 @pytest.fixture
-def view_of(bank_of: Callable[[np.ndarray], Bank]) -> Callable[..., View]:
+def view_of(bank_of: Callable[[np.ndarray], Bank]) -> Callable[..., SplitView]:
     """A view of the test split through these banks: (dataset's name, modality, encoder) -> embeddings."""
 
-    def view_of(direction: Direction, embeddings: Mapping[tuple[str, Modality, str], np.ndarray]) -> View:
+    def view_of(direction: Direction, embeddings: Mapping[tuple[str, Modality, str], np.ndarray]) -> SplitView:
         banks = {key: bank_of(array) for key, array in embeddings.items()}
 
         def open_bank(dataset: Dataset, modality: Modality, encoder: str) -> Bank:
             return banks[dataset.name, modality, encoder]
 
-        return View("test", direction, torch.device("cpu"), open_bank)
+        return SplitView("test", direction, torch.device("cpu"), open_bank)
 
     return view_of
 

@@ -23,7 +23,7 @@ def expected_place(scores: list[int], right: int) -> int:
     return -(-(best + worst) // 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.data())
 def test_rank_is_the_middle_of_the_tied_places(scores: list[int], data: st.DataObject) -> None:
     right = data.draw(st.integers(0, len(scores) - 1))

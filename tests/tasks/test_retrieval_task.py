@@ -10,7 +10,7 @@ from harness.contract.connector import Connector, Dims
 from harness.contract.metric import measured, values
 from harness.data.base import Index
 from harness.tasks import base, retrieval
-from harness.tasks.base import Evaluation, Task, View
+from harness.tasks.base import Evaluation, SplitView, Task
 from harness.tasks.retrieval import KS, Retrieval
 
 PAIR = ("i", "t")
@@ -50,7 +50,9 @@ def as_lists(found) -> dict[str, list[int]]:
 def problem(rows, view_of):
     """Images with their captions in a random order, some rows of other splits in between."""
 
-    def problem(images: np.ndarray, texts: np.ndarray, owner: np.ndarray, direction: str) -> tuple[Evaluation, View]:
+    def problem(
+        images: np.ndarray, texts: np.ndarray, owner: np.ndarray, direction: str
+    ) -> tuple[Evaluation, SplitView]:
         rng = np.random.default_rng(5)
         image_rows = np.sort(rng.permutation(2 * len(images))[: len(images)])
         caption_rows = np.sort(rng.permutation(2 * len(texts))[: len(texts)])

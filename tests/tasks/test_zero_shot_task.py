@@ -9,7 +9,7 @@ from harness.contract.metric import measured, values
 from harness.data.base import Index
 from harness.data.classes import ClassPrompts
 from harness.errors import HarnessError
-from harness.tasks.base import View
+from harness.tasks.base import SplitView
 from harness.tasks.retrieval import Retrieval
 from harness.tasks.zero_shot import ZeroShot, ZeroShotEvaluation
 
@@ -34,7 +34,7 @@ def task_of(rows, view_of):
     index = Index(60, np.arange(60), {"test": test}, labels=labels, class_names=tuple("abcdefg"))
     classes = ["{class}", "a {class}", "the {class}"]
 
-    def task_of(direction) -> tuple[ZeroShotEvaluation, View, np.ndarray, np.ndarray, np.ndarray]:
+    def task_of(direction) -> tuple[ZeroShotEvaluation, SplitView, np.ndarray, np.ndarray, np.ndarray]:
         evaluation = ZeroShot(templates=classes).resolve("z", rows("data", index), ["t"], own_data=False)
         assert isinstance(evaluation, ZeroShotEvaluation)
         found = {

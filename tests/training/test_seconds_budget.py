@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.additive import Additive, Cover, LowRank
+from baselines.additive import Additive, Cover, LowRankCompletion
 from baselines.ape import Ape
 from baselines.shared import SharedConnector
 from baselines.stacked import ApeStacked
@@ -124,7 +124,7 @@ def test_the_learning_rate_follows_the_seconds(clock: Clock) -> None:
         Hyma(batch_size=BATCH, hidden=(8, 4)),
         HyperAlign(batch_size=BATCH, hidden=(8, 4)),
         Additive(batch_size=BATCH, trained=4),
-        LowRank(batch_size=BATCH, trained=6),
+        LowRankCompletion(batch_size=BATCH, trained=6),
     ],
     ids=lambda method: type(method).__name__,
 )
@@ -135,7 +135,9 @@ def test_the_seconds_are_those_of_the_whole_cell_whatever_the_method(clock: Cloc
     assert fit.warnings == (UNREPRODUCIBLE,), "once, however many pairs were trained"
 
 
-@pytest.mark.parametrize("method", [Additive(batch_size=BATCH, trained=4), LowRank(batch_size=BATCH, trained=6)])
+@pytest.mark.parametrize(
+    "method", [Additive(batch_size=BATCH, trained=4), LowRankCompletion(batch_size=BATCH, trained=6)]
+)
 def test_a_completion_gives_every_pair_that_it_trains_as_many_seconds(clock: Clock, method: Cover) -> None:
     fit = fitted(method, clock, seconds=12)
     assert fit.connectors is not None

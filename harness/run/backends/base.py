@@ -15,7 +15,7 @@ from harness.sweep.planned import PlannedCell
 
 
 class Listener(Protocol):
-    """Hears what happens to cells, in the driver process."""
+    """Is told, in the driver process, when cells begin and end."""
 
     def started(self, cell: PlannedCell) -> None:
         """A cell began to run."""
@@ -52,8 +52,9 @@ class Backend(ABC):
     ) -> None:
         """Run these cells, then wave by wave what ``next_wave`` of ``harness.run.stopping`` asks for after them.
 
-        Every cell leaves a record in the store, whatever comes of it. A backend with a scheduler runs the pairs of an
-        ``AsyncPolicy`` on from these cells, each rung after the one before, and records with ``stop`` which it stopped.
+        Every cell leaves a record in the store, also one that failed or diverged. A backend with a scheduler runs the
+        pairs of an ``AsyncPolicy`` on from these cells, each rung after the one before, and records with ``stop`` which
+        it stopped.
         """
 
 

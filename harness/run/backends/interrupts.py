@@ -1,4 +1,4 @@
-"""Ctrl-C while libraries that swallow it are at work."""
+"""Noticing Ctrl-C although a library that is at work swallows it."""
 
 import signal
 import threading

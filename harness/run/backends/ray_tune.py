@@ -92,7 +92,7 @@ def _asha(plan: Plan, label: str) -> ASHAScheduler:
 
 
 def _recall(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], scheduler: ASHAScheduler) -> None:
-    """Tell the scheduler what rungs that ran in an earlier sweep scored; a pair's last one its trial reports itself."""
+    """Report the scores of an earlier sweep's rungs to the scheduler; each pair's last one its own trial reports."""
     own = (cells[0].label, cells[0].seed)
     by_trials = {below.key for cell in cells if (below := plan.rung_before(cell))}
     earlier = [cell for cell in plan.cells if (cell.label, cell.seed) == own and cell.key not in by_trials]
@@ -175,7 +175,7 @@ class _Callback(tune.Callback):
 
 
 class _RaceCallback(_Callback):
-    """The same for races, whose trials are several cells; records what the scheduler stops."""
+    """Like ``_Callback``, for races, whose trials are several cells; records which pairs the scheduler stops."""
 
     def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
         super().__init__(plan, store, listener)

@@ -11,7 +11,7 @@ from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
 SCORE, SPENT, RUNG = "score", "spent", "rung"
-"""What a race's trials report: the validation score, what was spent on the pair, and the key of the rung's cell."""
+"""What trials of a race report: the validation score, what was spent on the pair, and the key of the rung's cell."""
 
 
 def trial(config: dict[str, Any]) -> None:
@@ -25,7 +25,7 @@ def trial(config: dict[str, Any]) -> None:
 
 
 def reported(plan: Plan, cell: PlannedCell, record: CellRecord) -> dict[str, Any]:
-    """What a scheduler hears of a rung: the pair's score, NaN without one, and what has been spent."""
+    """What is reported to the scheduler after a rung: the pair's score (NaN without one), and what was spent."""
     policy = plan.methods[cell.label].method
     assert isinstance(policy, AsyncPolicy), "only such methods race"
     done = record.status == "done"

@@ -16,12 +16,12 @@ from harness.contract.stopping import AsyncPolicy, Policy
 from harness.errors import HarnessError
 from harness.run.backends.base import BACKENDS, BackendOptions, backend_for
 from harness.run.cell_records import cell_record
-from harness.run.manifest import make_manifest
 from harness.run.records import CellRecord, PairMetrics
 from harness.run.stopping import missing, record_skipped, stop, verdicts
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
+from tests.watching import Watcher
 
 RACE = """
     name: race
@@ -35,30 +35,9 @@ RACE = """
 """
 
 
-class Watcher:
-    """Keeps what was started and what ended; stops the sweep, as Ctrl-C would, after so many cells."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.begun: list[str] = []
-        self.ended: list[CellRecord] = []
-        self.stop_after = stop_after
-
-    def started(self, cell: PlannedCell) -> None:
-        self.begun.append(cell.key)
-
-    def finished(self, record: CellRecord) -> None:
-        self.ended.append(record)
-        if len(self.ended) == self.stop_after:
-            raise KeyboardInterrupt
-
-
 def prepared(project: Any) -> tuple[Plan, RunStore]:
     project.write("race.yaml", RACE)
-    plan = project.plan("race.yaml")
-    plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
-    store = project.store(plan)
-    store.write_manifest(make_manifest(plan))
-    return plan, store
+    return project.prepared("race.yaml")
 
 
 def pair_cells(plan: Plan) -> list[list[PlannedCell]]:

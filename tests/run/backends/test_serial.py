@@ -7,44 +7,24 @@ import pytest
 from harness.errors import HarnessError
 from harness.run.backends.base import BACKENDS, BackendOptions
 from harness.run.backends.serial import Serial
-from harness.run.manifest import make_manifest
 from harness.run.stopping import missing
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
-
-
-class Heard:
-    """Keeps what it is told."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.events: list[tuple[str, str]] = []
-        self.stop_after = stop_after
-
-    def started(self, cell) -> None:
-        if self.stop_after is not None and len(self.events) // 2 >= self.stop_after:
-            raise KeyboardInterrupt
-        self.events.append(("started", cell.key))
-
-    def finished(self, record) -> None:
-        self.events.append(("finished", record.key))
+from tests.watching import Watcher
 
 
 @pytest.fixture
 def ready(world) -> tuple[Plan, RunStore]:
-    plan = world.plan("world.yaml", "seeds=[0]")
-    plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
-    store = world.store(plan)
-    store.write_manifest(make_manifest(plan))
-    return plan, store
+    return world.prepared("world.yaml", "seeds=[0]")
 
 
-def run(plan: Plan, store: RunStore, heard: Heard) -> None:
+def run(plan: Plan, store: RunStore, heard: Watcher) -> None:
     Serial().run(plan, store, missing(plan, store), heard, BackendOptions())
 
 
 def test_cells_run_in_order_and_each_is_in_the_store_when_it_is_told(ready) -> None:
     plan, store = ready
-    heard = Heard()
+    heard = Watcher()
     run(plan, store, heard)
     keys = [cell.key for cell in plan.cells]
     assert heard.events == [(event, key) for key in keys for event in ("started", "finished")]
@@ -55,11 +35,11 @@ def test_cells_run_in_order_and_each_is_in_the_store_when_it_is_told(ready) -> N
 def test_what_an_interrupt_left_is_finished_by_the_next_run(ready) -> None:
     plan, store = ready
     with pytest.raises(KeyboardInterrupt):
-        run(plan, store, Heard(stop_after=3))
+        run(plan, store, Watcher(stop_after=3))
     written = [Path(store.where) / "cells" / f"{cell.key}.json" for cell in plan.cells[:3]]
     kept = {path: path.stat().st_mtime_ns for path in written}
     assert len(missing(plan, store)) == 4
-    run(plan, store, Heard())
+    run(plan, store, Watcher())
     assert missing(plan, store) == []
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 

@@ -1,0 +1,148 @@
+"""The guarantees that are written over ``harness.run.blobs``, for a folder and for the blobs under a prefix of it."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.contract.files import write_atomic
+from harness.errors import HarnessError
+from harness.run.blobs import BlobExists, Blobs, BlobsUnder, FolderBlobs, NoBlob, blobs_at
+
+PARTS = st.text(alphabet="ab1._-+", min_size=1, max_size=6).filter(lambda part: not part.startswith("."))
+NAMES = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
+
+
+@pytest.fixture(params=["folder", "under", "under under"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    """Blobs of every kind; beside those under a prefix lie others that they must not see."""
+    folder: Blobs = FolderBlobs(tmp_path / "run")
+    for _ in range({"folder": 0, "under": 1, "under under": 2}[request.param]):
+        folder.put("apart/x", b"not under it")
+        folder = BlobsUnder(folder, "part")
+    return folder
+
+
+def test_what_was_put_is_there_until_it_is_deleted(blobs: Blobs) -> None:
+    assert list(blobs.list()) == []
+    blobs.put("a.json", b"one")
+    blobs.put("cells/k.json", b"two")
+    blobs.put("cells/k.npz", b"")
+    blobs.put("cells/more/k.json", b"\x00\xff")
+    assert sorted(blobs.list()) == ["a.json", "cells/k.json", "cells/k.npz", "cells/more/k.json"]
+    assert sorted(blobs.list("cells/")) == ["cells/k.json", "cells/k.npz", "cells/more/k.json"]
+    assert list(blobs.list("none/")) == []
+    assert blobs.get("cells/more/k.json") == b"\x00\xff"
+    blobs.put("a.json", b"other")
+    assert blobs.get("a.json") == b"other"
+    blobs.delete("a.json")
+    blobs.delete("a.json")
+    assert not blobs.exists("a.json")
+    assert blobs.exists("cells/k.npz")
+    assert not blobs.exists("cells"), "a folder is no blob"
+
+
+def test_what_is_not_there_says_where_it_was_looked_for(blobs: Blobs) -> None:
+    with pytest.raises(NoBlob, match=r"run/.*cells/none\.json: is not there|run/cells/none\.json: is not there"):
+        blobs.get("cells/none.json")
+
+
+def test_a_taken_name_is_not_written_again(blobs: Blobs) -> None:
+    blobs.put_new("lock", b"first")
+    with pytest.raises(BlobExists, match="lock: is there already"):
+        blobs.put_new("lock", b"second")
+    assert blobs.get("lock") == b"first"
+    assert list(blobs.list()) == ["lock"], "nothing temporary is left"
+
+
+def test_of_many_at_the_same_time_exactly_one_gets_a_new_name(tmp_path: Path) -> None:
+    blobs, start, won = FolderBlobs(tmp_path), threading.Barrier(8), []
+
+    def claim(number: int) -> None:
+        start.wait()
+        try:
+            blobs.put_new("claims/k", str(number).encode())
+            won.append(number)
+        except BlobExists:
+            pass
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert blobs.get("claims/k") == str(won[0]).encode()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["k"]
+
+
+def test_a_reader_sees_the_old_content_or_the_new_and_never_a_part(tmp_path: Path) -> None:
+    blobs, stop = FolderBlobs(tmp_path), threading.Event()
+    contents = {bytes([n]) * (1 + 100_000 * n) for n in range(3)}
+    blobs.put("x", min(contents, key=len))
+
+    def write() -> None:
+        while not stop.is_set():
+            for content in contents:
+                blobs.put("x", content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = {blobs.get("x") for _ in range(200)}
+    finally:
+        stop.set()
+        writer.join()
+    assert seen <= contents
+
+
+@given(NAMES)
+def test_every_allowed_name_comes_back_in_the_list(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    blobs = FolderBlobs(tmp_path_factory.mktemp("blobs"))
+    blobs.put(name, b"x")
+    assert list(blobs.list()) == [name]
+    assert blobs.get(name) == b"x"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/a", "a/", "a//b", "..", "../a", "a/../b", ".hidden", "a/.b", "a b", "a\n", "a\x00", "a:b", "a\\b"]
+)
+def test_what_is_no_name_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    blobs = FolderBlobs(tmp_path / "run")
+    for touch in (blobs.get, blobs.exists, blobs.delete, lambda n: blobs.put(n, b""), lambda n: blobs.put_new(n, b"")):
+        with pytest.raises(HarnessError, match="is not the name of a blob"):
+            touch(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    with pytest.raises(HarnessError, match=r"cells: cannot be read: Is a directory$"):
+        FolderBlobs(tmp_path).get("cells")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/run", "gs://b", "https://host/x"])
+def test_a_url_of_a_kind_that_cannot_be_used_says_what_to_do(url: str) -> None:
+    with pytest.raises(HarnessError, match="only folders can be used .mount the bucket or use a path.") as caught:
+        blobs_at(url)
+    assert caught.value.where == url
+
+
+@given(old=st.binary(max_size=50), new=st.binary(max_size=50))
+def test_an_interrupted_write_leaves_the_old_content(
+    tmp_path_factory: pytest.TempPathFactory, old: bytes, new: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    file = folder / "deep" / "x.json"
+    write_atomic(file, old)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("no space left")))
+        with pytest.raises(OSError, match="no space left"):
+            write_atomic(file, new)
+    assert file.read_bytes() == old
+    assert list(file.parent.iterdir()) == [file]
+    write_atomic(file, new)
+    assert file.read_bytes() == new
