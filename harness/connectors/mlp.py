@@ -62,26 +62,23 @@ class Mlp(ConnectorKind):
     ) -> dict[str, Tensor]:
         """Pairs of units that see a direction with both signs: ``relu(z) - relu(-z) = z`` passes through every layer.
 
-        Directions are turned at random between layers, so that every unit sees all inputs. Units that are left over
-        start afresh, and are not heard yet.
+        The directions are the coordinates of the smaller side, so that nothing has to be computed. Units that are left
+        over start afresh, and are not heard yet.
         """
         out_dim, in_dim = weight.shape
         rank = min(out_dim, in_dim)
-        shapes = self.shapes(Dims(in_dim, out_dim))
-        tensors = {name: drawn(shape, generator).to(weight) for name, shape in shapes.items()}
-        # What a layer's paired units are to see of the layer before, and what is to be done with it at last.
-        before = torch.eye(in_dim).to(weight) if in_dim == rank else weight
-        after = weight if in_dim == rank else torch.eye(out_dim).to(weight)
+        tensors = {
+            name: drawn(shape, generator).to(weight) for name, shape in self.shapes(Dims(in_dim, out_dim)).items()
+        }
+        unheard = weight.new_zeros(max(rank, out_dim), self.width - 2 * rank)
+        one = torch.eye(rank).to(weight)
+        seen, heard = (one, weight) if in_dim == rank else (weight, one)
         for number in range(self.hidden_layers):
-            turn = torch.linalg.qr(torch.randn(rank, rank, generator=generator))[0].to(weight)
-            signed = turn @ before
-            tensors[f"layers.{number}.weight"][: 2 * rank] = torch.cat([signed, -signed])
+            tensors[f"layers.{number}.weight"][: 2 * rank] = torch.cat([seen, -seen])
             tensors[f"layers.{number}.bias"][: 2 * rank] = 0.0
-            before = torch.zeros(rank, self.width).to(weight)
-            before[:, :rank], before[:, rank : 2 * rank] = torch.eye(rank), -torch.eye(rank)
-            after = after @ turn.T
+            seen = torch.cat([one, -one, unheard[:rank]], 1)
         last = f"layers.{self.hidden_layers}"
-        return tensors | {f"{last}.weight": after @ before, f"{last}.bias": bias}
+        return tensors | {f"{last}.weight": torch.cat([heard, -heard, unheard[:out_dim]], 1), f"{last}.bias": bias}
 
     def _layers(self, dims: Dims) -> list[tuple[int, int]]:
         units = (dims.in_dim, *[self.width] * self.hidden_layers, dims.out_dim)

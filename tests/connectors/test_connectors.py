@@ -12,7 +12,7 @@ from harness.connectors.linear import Linear
 from harness.connectors.low_rank import LowRank
 from harness.connectors.mlp import Mlp
 from harness.connectors.stored import described, from_bytes, kind_of, metadata_of, to_bytes
-from harness.contract.connector import CONNECTORS, Connector, ConnectorKind, Dims, as_connector, layer_of
+from harness.contract.connector import CONNECTORS, Connector, ConnectorKind, Dims, StartsAffine, as_connector, layer_of
 from harness.encoders.counting import forward_flops
 from harness.errors import HarnessError
 from harness.training.counting import counted
@@ -199,3 +199,18 @@ def test_a_description_is_plain_json_of_all_settings(kind: ConnectorKind) -> Non
     written = json.loads(json.dumps(described(kind)))
     assert written.pop("kind") == kind.name
     assert kind_of({"kind": kind.name, **written}) == kind
+
+
+@pytest.mark.parametrize("dims", [Dims(4, 9), Dims(9, 4), Dims(5, 5)], ids=str)
+@pytest.mark.parametrize("kind", [Linear(), Mlp(1, 13), Mlp(2, 10), Mlp(3, 10)], ids=str)
+def test_a_connector_starts_at_an_affine_map(kind: ConnectorKind, dims: Dims) -> None:
+    assert isinstance(kind, StartsAffine)
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(dims.out_dim, dims.in_dim), torch.randn(dims.out_dim)
+    made = Connector(kind, kind.from_affine(weight, bias, generator))
+    assert {name: tensor.shape for name, tensor in made.tensors.items()} == {
+        name: torch.Size(shape.size) for name, shape in kind.shapes(dims).items()
+    }
+    x = torch.randn(20, dims.in_dim)
+    torch.testing.assert_close(made(x), x @ weight.T + bias, atol=1e-5, rtol=1e-5)
+    assert kind.largest_rank is None or min(dims.in_dim, dims.out_dim) <= kind.largest_rank
