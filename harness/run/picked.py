@@ -57,7 +57,7 @@ class PickRecord(Record):
         pair: The pair.
         run: The run of the last stage, which holds its connector.
         label: What that run calls its method.
-        not_separated: Pairs that were in the race with it when the last stage began, itself among them.
+        not_separated: Pairs that no stage separated from the best one, itself among them, the latest and best first.
         candidates: Pairs of the sweep.
         metric: Selection metric.
         validation: Its validation score.

@@ -127,6 +127,19 @@ def remaining(racing: Sequence[Pair], stage: Stage, settings: PickConfig) -> tup
     return found[0], found[1]
 
 
+def not_separated(stages: Sequence[StageRecord]) -> list[Pair]:
+    """Pairs that were in the race in the last stage that they took part in, the latest and best first.
+
+    Some of them left because a stage keeps only so many encoders: nothing says that they are worse.
+    """
+    found: dict[Pair, None] = {}
+    seen: set[Pair] = set()
+    for stage in reversed(stages):
+        found |= dict.fromkeys(pair for pair in stage.racing if pair not in seen)
+        seen |= {(image, text) for image in stage.images for text in stage.texts}
+    return list(found)
+
+
 class _Race:
     """Stages that have been run, and what they cost."""
 
@@ -196,7 +209,6 @@ class _Race:
 
     def finish(self, stage: Stage, whole: Plan) -> PickRecord:
         """The last stage, and what everything came to."""
-        before = self._done[-1].racing
         found = self.run(stage)
         grid, label = grid_cost(whole)
         return PickRecord(
@@ -204,7 +216,7 @@ class _Race:
             pair=found.racing[0],
             run=found.run,
             label=LABEL,
-            not_separated=before,
+            not_separated=not_separated(self._done[:-1]),
             candidates=len(whole.resolved.pairs),
             metric=self._sweep.selection.metric,
             validation=found.score,
