@@ -197,7 +197,7 @@ class PickConfig(Section):
     resources: Resources = Resources()
     first: Annotated[int, Field(gt=1)] = 1000
     growth: Annotated[float, Field(gt=1)] = 4.0
-    most: Annotated[int, Field(gt=1)] | None = 16_000
+    most: Annotated[int, Field(gt=1)] | None = 12_000
     validation: Annotated[int, Field(gt=1)] = 500
     test: Annotated[int, Field(gt=1)] = 2000
     keep: Annotated[float, Field(gt=0, le=1)] = 0.3333
