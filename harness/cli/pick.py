@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,7 +95,8 @@ def pick(
         store = _store(config)
         store.blobs.put("sweep.yaml", f"# Written by harness pick.\n{written}".encode())
         sweep_file = Path(store.where) / "sweep.yaml"
-    ahead = f'next: harness.load("{folder}") in Python opens it; harness sweep {sweep_file} runs the whole grid'
+    grid = f"harness sweep {shlex.quote(str(sweep_file))}"
+    ahead = f'next: harness.load("{folder}") in Python opens it; {grid} runs the whole grid'
     stdout.print(ahead, soft_wrap=True, markup=False, highlight=False)
 
 
