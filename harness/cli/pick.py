@@ -95,8 +95,8 @@ def pick(
         store = _store(config)
         store.blobs.put("sweep.yaml", f"# Written by harness pick.\n{written}".encode())
         sweep_file = Path(store.where) / "sweep.yaml"
-    grid = f"harness sweep {shlex.quote(str(sweep_file))}"
-    ahead = f'next: harness.load("{folder}") in Python opens it; {grid} runs the whole grid'
+    grid = f"harness sweep {shlex.quote(str(_here(sweep_file)))}"
+    ahead = f'next: harness.load("{_here(folder)}") in Python opens it; {grid} runs the whole grid'
     stdout.print(ahead, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -116,9 +116,14 @@ def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> Path:
         folder = export_connector(last, record.label, record.pair, folder)
     for sentence in write_pick(record, last, store.under("report"), str(folder)):
         stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    where = f"model: {folder}\nreport: {store.where}/report/index.html"
-    stdout.print(where, soft_wrap=True, markup=False, highlight=False)
+    where = _here(folder), _here(Path(store.where)) / "report" / "index.html"
+    stdout.print("model: {}\nreport: {}".format(*where), soft_wrap=True, markup=False, highlight=False)
     return folder
+
+
+def _here(path: Path) -> Path:
+    """The path from the current folder, where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def limits_of(text: str | None) -> Limits:
