@@ -71,7 +71,7 @@ def pick(
     elif data is not None:
         raise HarnessError("give a sweep file or --data, not both", where="--data")
     else:
-        config, written = open_sweep(sweep_file, sets, seeds, storage), None
+        config, written = open_sweep(sweep_file, sets, seeds, storage), ""
     if plan:
         print_plan(config)
         return
@@ -91,7 +91,7 @@ def pick(
         stderr.print(f"failed: {failed}; the same command tries again", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     folder = _hand_over(config, record, out)
-    if written is not None:
+    if sweep_file is None:
         store = _store(config)
         store.blobs.put("sweep.yaml", f"# Written by harness pick.\n{written}".encode())
         sweep_file = Path(store.where) / "sweep.yaml"

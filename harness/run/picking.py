@@ -110,7 +110,7 @@ class _Race:
     def __init__(self, whole: Plan, run: RunStage, limits: Limits, told: Told | None) -> None:
         self._whole, self._sweep, self._run, self._limits, self._told = whole, whole.sweep, run, limits, told
         self._sign = 1.0 if whole.resolved.higher_is_better else -1.0
-        self._grid = grid_cost(whole)  # now, so that a grid that cannot be planned is said before anything is spent
+        grid_cost(whole)  # a grid that cannot be planned is said before anything is spent
         self._done: list[StageRecord] = []
         self._seconds: list[float] = []
         self._encoded: dict[tuple[str, str, str], EncodingCost] = {}
@@ -184,7 +184,8 @@ class _Race:
     def finish(self, stage: Stage) -> PickRecord:
         """The last stage, and what everything came to."""
         found = self.run(stage)
-        grid, label = self._grid
+        grid, label = grid_cost(self._whole)  # what embedding costs per row is known by now
+        costs = (*encoding_of(self._whole).values(), *self._encoded.values())
         return PickRecord(
             name=self._sweep.name,
             pair=found.racing[0],
@@ -198,7 +199,7 @@ class _Race:
             cost=self._total(),
             grid=grid,
             grid_label=label,
-            unknown=tuple(sorted({name for cost in self._encoded.values() for name in cost.unknown})),
+            unknown=tuple(sorted({name for cost in costs for name in cost.unknown})),
         )
 
     def _total(self) -> WayCost:
