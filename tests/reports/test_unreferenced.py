@@ -40,7 +40,8 @@ def analysis(maker: Any, tmp_path: Path) -> Analysis:
 
 def test_the_verdict_names_the_common_pick_the_agreement_and_what_to_train(analysis: Analysis) -> None:
     pick, sure, train = verdict(analysis)
-    assert pick == "2 of 3 methods pick image3 + text2."
+    assert pick.startswith("2 of 3 methods that prefer a pair pick image3 + text2; the best connector for it is ")
+    assert "text_to_image_r5 0.900 [0." in pick, "whose connector it is, and what it is worth, comes first"
     assert sure.startswith("No grid was trained, so nothing here is checked against one; ")
     assert train == "Train these next: image3 + text2, image1 + text1."
 

@@ -123,12 +123,12 @@ def partial(maker: Any, folder: Path) -> Analysis:
 def test_a_partial_run_says_so_first_and_counts_what_is_finished(maker: Any, tmp_path: Path) -> None:
     analysis = partial(maker, tmp_path)
     sentences = verdict(analysis)
-    assert sentences[0] == "Not finished: ape has scored 12 of 20 pairs so far, 2 of them with all 2 seeds."
+    assert sentences[0] == "Not finished: ape has scored 12 of 20 pairs so far, 2 of them with both seeds."
     text = said(analysis)
     assert "the best of the 12 of 20 pairs that it has scored is" in text
     assert "mean over 1 seed)" in text
     assert "mean over 2 seeds" not in text
-    assert "Only 2 pairs have all 2 seeds." in text
+    assert "Only 2 pairs have both seeds." in text
     assert "all 20 pairs" not in text
 
 
