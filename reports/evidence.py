@@ -82,7 +82,8 @@ def _reference(analysis: Analysis, reference: MethodResult) -> list[str]:
     if row.best_pair is not None:
         out.append(
             f"Its delivered score is {estimated(reference.delivered.best)}, for {pair_name(row.best_pair)}, which it "
-            f"picks on validation data; its mean score over the pairs is {estimated(reference.delivered.mean)}."
+            f"picks on validation data{first_of(reference)}; its mean score over the pairs is "
+            f"{estimated(reference.delivered.mean)}."
         )
     ceiling = analysis.summary.noise_ceiling.spearman
     if ceiling is not None:
@@ -172,7 +173,8 @@ def _delivers(analysis: Analysis, result: MethodResult, reference: MethodResult)
     if not np.isfinite(found.best.value):
         return f"{text}. It trains no connector."
     apart = _apart(found.gain.value, found.gain.ci95)
-    return f"{text}. Its delivered score is {estimated(found.best)}, {apart} {reference.label}'s."
+    far = "" if reference.data.ran.all() else " so far"
+    return f"{text}. Its delivered score is {estimated(found.best)}, {apart} {reference.label}'s{far}."
 
 
 def _apart(gain: float, ends: tuple[float, float]) -> str:
@@ -262,17 +264,13 @@ def _matched(analysis: Analysis, result: MethodResult, reference: MethodResult) 
     view = analysis.summary.views.matched_flops.get(result.label)
     if cut is None or view is None or view.cost_ratio.flops is None:
         return ""
+    name, how = reference.label, ""
     if cut.label != reference.label:
-        shorter = f"{cut.label}, a shorter run of {reference.label},"
-    elif cut.ended:
-        shorter = reference.label
-    else:
-        shorter = (
-            f"{reference.label} stopped early, its learning rate not yet decayed,"
-            if cut.decays
-            else (f"{reference.label} stopped early")
-        )
+        name, how = cut.label, f"a shorter run of {reference.label}; "
+    elif not cut.ended:
+        name = f"{reference.label} stopped early"
+        how = "its learning rate not yet decayed; " if cut.decays else ""
     return (
-        f"At matched FLOPs, {shorter} ({budget_text(view.reference_budget)}) ranks with Spearman "
+        f"At matched FLOPs, {name} ({how}{budget_text(view.reference_budget)}) ranks with Spearman "
         f"{formatting.number(cut.spearman)}, {result.label} with {formatting.number(view.spearman)}."
     )
