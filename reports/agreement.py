@@ -20,7 +20,7 @@ class Agreement:
     """How alike several methods rank the pairs.
 
     Attributes:
-        labels: Methods that rank at least two pairs.
+        labels: Methods that rank at least two pairs, and do not give all the same score.
         spearman: ``[methods, methods]`` rank correlation over the pairs that both have; NaN where it is undefined.
         picks: Label -> number of its pick, of the methods that pick one.
         places: ``[pairs]`` mean place over the methods, 1 for the best; NaN for a pair that none has.
@@ -63,7 +63,9 @@ def agreement(
     """
     rankings = {label: seed_mean(data.ranking) for label, data in methods.items()}
     rankings = {
-        label: ranking for label, ranking in rankings.items() if np.isfinite(ranking).sum() >= min(2, len(ranking))
+        label: ranking
+        for label, ranking in rankings.items()
+        if np.isfinite(ranking).sum() >= min(2, len(ranking)) and not _all_tie(ranking)
     }
     labels = list(rankings)
     table = np.full((len(labels), len(labels)), np.nan)
@@ -80,3 +82,8 @@ def agreement(
     wanted = {*picks.values(), *(number for label in labels for number in close.get(label, ()))}
     ordered = sorted(wanted, key=lambda number: (mean[number], number))
     return Agreement(labels, table, picks, mean, ordered[:MOST])
+
+
+def _all_tie(ranking: Float[np.ndarray, " pairs"]) -> bool:
+    """It orders nothing, so there is nothing to agree with."""
+    return len(ranking) > 1 and bool(np.nanmin(ranking) == np.nanmax(ranking))

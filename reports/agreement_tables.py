@@ -4,9 +4,10 @@ import numpy as np
 
 from reports import formatting
 from reports.analysis import Analysis
+from reports.overview import TIE
 from reports.ranking import places
 from reports.scores import seed_mean
-from reports.secondary import metric_views, source_of
+from reports.secondary import MetricView, metric_views, source_of
 from reports.tables import TextTable
 from reports.wording import pair_name
 
@@ -20,7 +21,7 @@ def metric_table(analysis: Analysis) -> TextTable | None:
         [
             view.task,
             view.metric + (" (selection)" if number == 0 else ""),
-            "–" if view.pick is None else pair_name(view.pick),
+            _pick(view),
             formatting.number(view.value),
             formatting.number(view.selected),
             "–" if number == 0 else formatting.number(view.spearman),
@@ -31,6 +32,12 @@ def metric_table(analysis: Analysis) -> TextTable | None:
     columns = ["task", "metric", f"pick of {source.label} under it", "its test value"]
     columns += ["test value of the selected pair", "Spearman with the selection metric's order", "chance"]
     return TextTable(columns, rows)
+
+
+def _pick(view: MetricView) -> str:
+    if view.pick is None:
+        return TIE if view.tied > 1 else "–"
+    return pair_name(view.pick) + (f" (first of {view.tied} that tie)" if view.tied > 1 else "")
 
 
 def agreement_table(analysis: Analysis) -> TextTable | None:

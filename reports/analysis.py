@@ -80,6 +80,11 @@ class Analysis:
         """``problems``, those of one kind together."""
         return gaps(self.problems, {label: len(result.data.cells) for label, result in self.methods.items()})
 
+    def shared(self, label: str) -> int:
+        """Pairs for which both a method and the reference have a connector with a test score."""
+        sides = [self.methods[label].data, *([self.reference.data] if self.reference else [])]
+        return int(np.logical_and.reduce([np.isfinite(side.test).any(axis=0) for side in sides]).sum())
+
     @property
     def reference(self) -> MethodResult | None:
         """The reference's result."""

@@ -24,6 +24,9 @@ STILL_RISING = 0.25
 SATURATED = 0.99
 """Share of the way from chance to the best possible value from which a score has no room left."""
 
+AT_ODDS = 0.5
+"""A reference whose seeds rank the pairs less alike than this is no yardstick for rankings."""
+
 FEW_PAIRS = 8
 """Fewer pairs than this make a rank correlation that says little."""
 
@@ -34,6 +37,7 @@ def cautions(analysis: Analysis) -> list[str]:
         return []
     return [
         *_undertrained(analysis),
+        *_at_odds(analysis),
         *_unlike(analysis),
         *_few_pairs(analysis),
         *_saturated(analysis),
@@ -102,6 +106,16 @@ def _rising(analysis: Analysis, reference: MethodResult) -> str | None:
     )
 
 
+def _at_odds(analysis: Analysis) -> Iterator[str]:
+    """The reference's own seeds do not agree on the order of the pairs."""
+    ceiling, reference = analysis.summary.noise_ceiling.spearman, analysis.reference
+    if reference is not None and ceiling is not None and ceiling < AT_ODDS and reference.comparison.pairs >= FEW_PAIRS:
+        yield (
+            f"{reference.label}'s own seeds do not agree on the order of the pairs (rank correlation "
+            f"{formatting.number(ceiling, 2)}), so it hardly matters how well another method agrees with it."
+        )
+
+
 def _above_chance(analysis: Analysis, score: float) -> float | None:
     """How far a score is on the better side of chance; None where chance is not known."""
     selection = analysis.manifest.selection
@@ -126,7 +140,7 @@ def _few_pairs(analysis: Analysis) -> Iterator[str]:
     if not 2 <= compared < FEW_PAIRS:
         return
     best = _exceeded_by_one_in_twenty(compared)
-    beside = "" if best is None else f", and one in twenty reaches a Spearman of {formatting.number(best, 2)}"
+    beside = "" if best is None else f", and one in twenty has a rank correlation of {formatting.number(best, 2)}"
     yield (
         f"Rankings of {counted(compared, 'pair')} say little: of random orders one in "
         f"{formatting.count(math.factorial(compared))} agrees perfectly{beside}."

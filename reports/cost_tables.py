@@ -22,7 +22,8 @@ VIEW_TEXT = {
     "matched_flops": "Each side's best point (by validation score) within the smaller of both FLOPs totals: is the "
     "method better than simply cutting the grid short?",
     "paper": "Counted, not run: the grid at batch 16,384 on 558,128 rows as published, against the method's own "
-    "training FLOPs rescaled to that many rows at its own batch size. Forward and backward products only.",
+    "training FLOPs rescaled to that many rows at its own batch size. Forward and backward products only. Where the "
+    "batch sizes differ, most of such a ratio is their effect: the similarity matrix costs B² FLOPs.",
 }
 """What each view compares."""
 
@@ -91,7 +92,9 @@ def frontier_table(analysis: Analysis) -> TextTable | None:
             formatting.seconds(e.seconds),
             *(formatting.number(getattr(e, quality)) for quality in QUALITIES),
             *(
-                " and ".join(COST_NAMES[cost] for cost in COSTS if e.label in kept[cost, quality]) or "dominated"
+                "–"
+                if e.goodness(quality) is None
+                else " and ".join(COST_NAMES[cost] for cost in COSTS if e.label in kept[cost, quality]) or "dominated"
                 for quality in QUALITIES
             ),
         ]

@@ -6,7 +6,7 @@ where the run has one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,10 @@ SLACK = 1.01
 """The FLOPs that limit a side are a mean over seeds, and a seed's may lie a little above."""
 
 
+LIKE = 0.8
+"""A shorter run that spends at least this share of what a point on the curve does stands in its place."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """A method at one budget.
@@ -33,12 +37,14 @@ class Cut:
         points: Seed -> where it is.
         ended: It is the end of these cells, where the learning rate has decayed and test scores are known.
         even: Every pair has had the same number of updates.
+        curve: Of a shorter run that stands in the place of a point on the curve: the mean validation score there.
     """
 
     data: MethodData
     points: dict[int, Point]
     ended: bool
     even: bool
+    curve: float = float("nan")
 
     @cached_property
     def mean(self) -> Point:
@@ -141,12 +147,22 @@ def _preference(both: tuple[Cut, Cut]) -> tuple[int, float]:
 def best_within(runs: Runs, limit: float) -> Cut | None:
     """The point with the best mean validation score among those within a limit of FLOPs, the cheaper on ties.
 
-    Shorter runs of the method take part where its own does not fit within the limit as a whole.
+    Shorter runs of the method take part where its own does not fit within the limit as a whole. One that spends about
+    as much as the best point on the curve stands in its place, because that is what such a budget really gives.
     """
-    within = [cut for cut in runs.cuts if cut.mean.flops <= limit * SLACK]
-    if not any(cut.ended for cut in within):
-        within += [cut for cut in runs.shorter if cut.mean.flops <= limit * SLACK]
-    known = [cut for cut in within if np.isfinite(cut.score)]
+    own, other = ([cut for cut in cuts if cut.mean.flops <= limit * SLACK] for cuts in (runs.cuts, runs.shorter))
+    if any(cut.ended for cut in own):
+        return _best(own)
+    found = _best([*own, *other])
+    if found is None or found.ended:
+        return found
+    like = [cut for cut in other if cut.mean.flops >= LIKE * found.mean.flops]
+    end = _best(like)
+    return found if end is None else replace(end, curve=found.score)
+
+
+def _best(cuts: Sequence[Cut]) -> Cut | None:
+    known = [cut for cut in cuts if np.isfinite(cut.score)]
     return max(known, key=lambda cut: (cut.score, -cut.mean.flops), default=None)
 
 

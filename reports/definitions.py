@@ -89,6 +89,25 @@ DEFINITIONS = (
         ("95 % interval", "95% CI"),
     ),
     Definition(
+        "oracle",
+        "The pair with the reference's best mean test score, within the constraints of the sweep. No method sees test "
+        "scores.",
+    ),
+    Definition(
+        "best-pair hit", "Share of the seeds in which a method picks the oracle's pair, or one that ties with it."
+    ),
+    Definition("top-k overlap", "Share of the reference's first k pairs that are among the method's first k."),
+    Definition(
+        "p (permutation)",
+        "How often an order of image encoders and of text encoders drawn at random ranks the pairs as well. Encoders "
+        "are permuted, not pairs, because pairs that share an encoder score alike.",
+    ),
+    Definition(
+        "undertrained",
+        "A reference whose training ended too early: its scores still rise, or another method's connectors are far "
+        "better on the same pairs.",
+    ),
+    Definition(
         "interaction share",
         "Share of the variance of pair scores that neither the image encoder nor the text encoder explains by "
         "itself, with seed noise and test noise removed.",
@@ -124,7 +143,21 @@ DEFINITIONS = (
         "short? A grid that is cut on its curve still has a high learning rate there.",
         ("matched FLOPs",),
     ),
+    Definition(
+        "matched batch", "Only methods that used the reference's batch size: a step's FLOPs grow with its square."
+    ),
     Definition("matched updates", "Both sides cut at a common checkpoint, with the same updates per pair."),
+    Definition(
+        "paper",
+        "The published grid (batch 16,384, 558,128 rows) against the method at its own batch size, counted by the "
+        "closed form and not run.",
+        ("as published",),
+    ),
+    Definition(
+        "device time",
+        "Seconds inside the cells times the CPUs or GPUs that they held (wall), without start-up and queueing.",
+        ("device time", "device-seconds"),
+    ),
     Definition(
         "dominated",
         "Another entry costs no more and is at least as good, and better in one of both. What is not dominated is "

@@ -10,14 +10,15 @@ import numpy as np
 
 from reports import formatting
 from reports.analysis import Analysis
+from reports.overview import first_of
 from reports.protagonists import Protagonist, others, protagonists
+from reports.ranking import tied_first
 from reports.rows import MethodResult
 from reports.search import search_needed
+from reports.secondary import task_sentences
+from reports.tuning import RATE, is_untuned
 from reports.unreferenced import evidence_without_reference
-from reports.wording import budget_text, counted, estimated, pair_name, several
-
-RATE = "lr"
-"""Config field of a method's learning rate."""
+from reports.wording import budget_text, counted, estimated, every_seed, pair_name, several
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def evidence(analysis: Analysis) -> list[Paragraph]:
     left = len(others(analysis)) - len(spoken)
     if left > 0:
         found.append(Paragraph("Others", [f"The table has {counted(left, 'more method')}."]))
+    if tasks := task_sentences(analysis):
+        found.append(Paragraph("Other tasks", tasks))
     return [*found, Paragraph("Is a search over pairs needed?", [search_needed(analysis)])]
 
 
@@ -68,17 +71,19 @@ def _reference(analysis: Analysis, reference: MethodResult) -> list[str]:
     own_seeds = int(data.ran[:, place].sum())
     out = [
         f"By its test scores the best of {which} is {pair_name(row.oracle_pair)} with {selection.metric} "
-        f"{formatting.number(row.oracle_score)} ({better} is better; mean over {counted(own_seeds, 'seed')})."
+        f"{formatting.number(row.oracle_score)} ({better} is better; mean over {counted(own_seeds, 'seed')}"
+        f"{_level_with(analysis)})."
     ]
     if whole.sum() < scored.sum():
-        out.append(
-            f"Only {counted(int(whole.sum()), 'pair')} {'has' if whole.sum() == 1 else 'have'} all {seeds} seeds."
-        )
+        few = int(whole.sum())
+        first = f"Only {counted(few, 'pair')} {'has' if few == 1 else 'have'}" if few else "No pair has"
+        out.append(f"{first} {every_seed(seeds)}.")
     out.append(_separated(analysis))
     if row.best_pair is not None:
         out.append(
             f"Its delivered score is {estimated(reference.delivered.best)}, for {pair_name(row.best_pair)}, which it "
-            f"picks on validation data; its mean score over the pairs is {estimated(reference.delivered.mean)}."
+            f"picks on validation data{first_of(reference)}; its mean score over the pairs is "
+            f"{estimated(reference.delivered.mean)}."
         )
     ceiling = analysis.summary.noise_ceiling.spearman
     if ceiling is not None:
@@ -102,7 +107,7 @@ def rates_text(result: MethodResult) -> str:
             f"{several([f'{one:g}' for one in tuning.rates], 8)} (kept: {kept} connectors), and {100 * part:.0f} % of "
             "its FLOPs went to rates that were not kept."
         )
-    if isinstance(rate, int | float):
+    if is_untuned(result.data, tuning):
         return f"It is untuned: its learning rate of {rate:g} was set by hand, and another may give better connectors."
     return ""
 
@@ -117,12 +122,21 @@ def _separated(analysis: Analysis) -> str:
     return f"{counted(len(rivals), 'other pair')} {verb} not separated from it ({several(rivals)})."
 
 
+def _level_with(analysis: Analysis) -> str:
+    """How many other pairs have the very same test score as the best."""
+    level = 0 if analysis.truth is None else tied_first(analysis.truth.mean) - 1
+    return f"; {counted(level, 'other pair')} {'has' if level == 1 else 'have'} the same score" if level > 0 else ""
+
+
 def _none_passes(analysis: Analysis, reference: MethodResult) -> str:
     if analysis.summary.noise_ceiling.spearman is None:
         return (
             f"Whether a method ranks as well as {reference.label} cannot be said with one seed: there is no noise "
             "ceiling to hold it against."
         )
+    cheaper = (r.summary.flops.total for r in others(analysis) if r.summary.flops.total is not None)
+    if min(cheaper, default=float("inf")) >= (reference.summary.flops.total or 0.0):
+        return f"No method here costs less than {reference.label}."
     return f"No method that costs less is sure to rank the pairs as well as {reference.label}'s own seeds do."
 
 
@@ -147,7 +161,7 @@ def _delivers(analysis: Analysis, result: MethodResult, reference: MethodResult)
         return tie if result.all_tie else "It has no finished pair yet."
     by = "its own score" if result.data.planned.kind == "score" else "its mean validation score"
     place = analysis.manifest.pairs.index(pair)
-    text = f"It picks {pair_name(pair)} by {by}"
+    text = f"It picks {pair_name(pair)} by {by}{first_of(result)}"
     if pair == result.summary.oracle_pair:
         text += ", the reference's best pair"
     elif not reference.data.ran[:, place].any():
@@ -159,7 +173,8 @@ def _delivers(analysis: Analysis, result: MethodResult, reference: MethodResult)
     if not np.isfinite(found.best.value):
         return f"{text}. It trains no connector."
     apart = _apart(found.gain.value, found.gain.ci95)
-    return f"{text}. Its delivered score is {estimated(found.best)}, {apart} {reference.label}'s."
+    far = "" if reference.data.ran.all() else " so far"
+    return f"{text}. Its delivered score is {estimated(found.best)}, {apart} {reference.label}'s{far}."
 
 
 def _apart(gain: float, ends: tuple[float, float]) -> str:
@@ -176,13 +191,25 @@ def _mean(analysis: Analysis, result: MethodResult, reference: MethodResult) -> 
     found = result.delivered
     if not np.isfinite(found.gap.value):
         return ""
-    turned = found.gap.turned
+    turned, planned, own = found.gap.turned, analysis.summary.n_pairs, result.connectors
+    shared = analysis.shared(result.label)
+    over = "" if own == planned else f" over {own} of {planned} pairs"
+    same = "the same pairs" if shared == planned else f"the {counted(shared, 'pair')} that both have"
     better = analysis.better.get(result.label, (False, False))
     sure = " This is surely better, counting that every method was looked at." if any(better) else ""
     return (
-        f"Its mean score is {estimated(found.mean)}, a mean gap of {estimated(found.gap)} to {reference.label} over "
-        f"the same pairs ({'better' if turned.value > 0 else 'worse'}).{sure}"
+        f"Its mean score{over} is {estimated(found.mean)}, a mean gap of {estimated(found.gap)} to {reference.label} "
+        f"over {same} ({_sign(turned.value, turned.ci95)}).{sure}"
     )
+
+
+def _sign(gain: float, ends: tuple[float, float]) -> str:
+    """Whether a difference is better or worse, where its interval says so."""
+    if gain == 0:
+        return "the same"
+    if ends[0] <= 0 <= ends[1]:
+        return "neither clearly better nor worse"
+    return "better" if gain > 0 else "worse"
 
 
 def _ranks(analysis: Analysis, result: MethodResult) -> str:
@@ -237,8 +264,13 @@ def _matched(analysis: Analysis, result: MethodResult, reference: MethodResult) 
     view = analysis.summary.views.matched_flops.get(result.label)
     if cut is None or view is None or view.cost_ratio.flops is None:
         return ""
-    shorter = cut.label if cut.label != reference.label else f"{reference.label} stopped early"
+    name, how = reference.label, ""
+    if cut.label != reference.label:
+        name, how = cut.label, f"a shorter run of {reference.label}; "
+    elif not cut.ended:
+        name = f"{reference.label} stopped early"
+        how = "its learning rate not yet decayed; " if cut.decays else ""
     return (
-        f"At matched FLOPs, {shorter} ({budget_text(view.reference_budget)}) ranks with Spearman "
+        f"At matched FLOPs, {name} ({how}{budget_text(view.reference_budget)}) ranks with Spearman "
         f"{formatting.number(cut.spearman)}, {result.label} with {formatting.number(view.spearman)}."
     )

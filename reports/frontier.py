@@ -30,7 +30,8 @@ class FrontierRow:
         seconds: Device-seconds inside its cells.
         spearman: Larger is better; None when unknown.
         regret: Smaller is better; None when unknown.
-        mean_score: Test score of its connectors, mean over pairs, as the metric is written; None without connectors.
+        mean_score: Test score of its connectors, mean over pairs, as the metric is written; None unless every pair has
+            one, because a mean over some pairs cannot be compared with one over all.
         delivered: Test score of the connector that it hands over.
         reference: It is the reference: its rank statistics are leave-one-seed-out.
         higher_is_better: Of the metric.
@@ -82,7 +83,7 @@ def placed_entries(analysis: Analysis) -> list[FrontierRow]:
             seconds,
             spearman=finite(row.spearman.value),
             regret=finite(row.regret.value),
-            mean_score=finite(row.mean_score),
+            mean_score=finite(row.mean_score) if result.connectors == analysis.summary.n_pairs else None,
             delivered=finite(row.delivered.value),
             reference=label == analysis.summary.reference,
             higher_is_better=analysis.summary.selection.higher_is_better,

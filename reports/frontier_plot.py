@@ -32,7 +32,8 @@ def connectors(analysis: Analysis) -> Figure | None:
     reference = analysis.reference
     if figure is not None and reference is not None:
         row = reference.summary
-        for number, value in enumerate((row.mean_score, row.delivered.value)):
+        whole = reference.connectors == analysis.summary.n_pairs
+        for number, value in enumerate((row.mean_score if whole else None, row.delivered.value)):
             for panel in figure.axes[2 * number : 2 * number + 2]:
                 if value is None:
                     continue
@@ -152,10 +153,12 @@ def _cost_axis(axis: Axes, cost: Cost, zero: float | None) -> None:
         return formatting.flops(value).replace("FLOP", "") if cost == "flops" else f"{value:g} s"
 
     axis.xaxis.set_major_formatter(FuncFormatter(text))
-    if zero is None:
-        axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
-        return
     low, high = axis.get_xlim()
+    if zero is None:
+        # Less than two decades may hold one power of ten or none: then steps within a decade are marked.
+        steps = (1.0,) if high >= 100 * low else (1.0, 2.0, 5.0) if high >= 4 * low else tuple(range(1, 10))
+        axis.xaxis.set_major_locator(LogLocator(10, subs=steps, numticks=8))
+        return
     decades = [d for d in LogLocator(10, numticks=8).tick_values(low, high) if 3 * zero < d < high]
     axis.xaxis.set_major_locator(FixedLocator([zero, *decades]))
     axis.xaxis.set_minor_locator(NullLocator())

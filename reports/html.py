@@ -38,9 +38,9 @@ CAPTIONS = {
     "ranks": "Place of every pair by each method's mean validation score against its place by the reference's mean "
     "test score. On the diagonal both agree.",
     "connectors": "What people get: the test score of a method's own connectors, mean over all pairs (above) and of "
-    "the pair that it hands over (below), against what it cost as run. The line joins what nothing else beats; grey "
-    "entries cost at least as much as another one that is at least as good. What costs nothing stands in the shaded "
-    "band.",
+    "the pair that it hands over (below), against what it cost as run; a method without a connector for every pair has "
+    "no mean. The line joins what nothing else beats; grey entries cost at least as much as another one that is at "
+    "least as good. What costs nothing stands in the shaded band.",
     "frontier": "How well the pairs are ranked: every method at every budget, as run, mean over seeds. The line joins "
     "what nothing else beats. The reference's own point is leave-one-seed-out.",
     "curves": "Left: validation score, mean over pairs. Right: Spearman correlation of the validation ranking at that "
@@ -161,6 +161,7 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "definitions": DEFINITIONS,
         "parameters": json.dumps(manifest.sweep, indent=1, default=str),
         "provenance": json.dumps(manifest.provenance, indent=1, default=str),
+        "compared": analysis.reference is not None,
         "one_seed": len(summary.seeds) < 2 and analysis.reference is not None,
     }
 
@@ -178,8 +179,14 @@ def _facts(analysis: Analysis) -> dict[str, str]:
         **({"picks are limited to": limits(manifest)} if manifest.selection.constraints else {}),
         "rows": ", ".join(f"{formatting.count(value)} {name}" for name, value in manifest.rows.items()),
         "connector": ", ".join(f"{name} {value}" for name, value in manifest.connector.items()),
-        "noise ceiling (Spearman)": formatting.number(summary.noise_ceiling.spearman)
-        + (" (needs two seeds)" if len(summary.seeds) < 2 else ""),
+        **(
+            {
+                "noise ceiling (Spearman)": formatting.number(summary.noise_ceiling.spearman)
+                + (" (needs two seeds)" if len(summary.seeds) < 2 else "")
+            }
+            if analysis.reference
+            else {}
+        ),
         "elapsed time of the sweep": formatting.seconds(manifest.elapsed_s),
     }
 

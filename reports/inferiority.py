@@ -116,7 +116,7 @@ def _statement(
     sides = (data, reference)
     measured = [_correlation(truth.scores[None], side.ranking[None], side, truth, rows)[0] for side in sides]
     difference = float(measured[0] - measured[1])
-    if resampled and truth.draws is None:
+    if not np.isfinite(difference) or (resampled and truth.draws is None):
         return NonInferiority(difference, (float("nan"), float("nan")), margin, None)
     count = max(200, min(DRAWS, RANKED // truth.ran.shape[1]))
     count = count if truth.draws is None else min(count, len(truth.draws))

@@ -45,8 +45,16 @@ OVERVIEW_COLUMNS = OverviewRow(
 )
 """Headings of ``overview_rows``."""
 
+COMPARED = ("mean_gap", "spearman", "regret", "cost_ratio")
+"""Columns that take a reference to compare with."""
+
 TIE = "none: all pairs tie"
 """The pick of a method that gives all pairs the same score."""
+
+
+def columns_of(reference: str | None) -> list[str]:
+    """Fields of ``OverviewRow`` that have something to say in a run."""
+    return [name for name in OverviewRow._fields if reference is not None or name not in COMPARED]
 
 
 def overview_rows(analysis: Analysis) -> list[OverviewRow]:
@@ -65,9 +73,9 @@ def overview_rows(analysis: Analysis) -> list[OverviewRow]:
             f"{result.label} (reference)" if ours else result.label,
             summary.kind,
             f"{status.done}/{planned}",
-            f"{image[pair[0]]} + {text[pair[1]]}" if pair else TIE if result.all_tie else "–",
+            f"{image[pair[0]]} + {text[pair[1]]}{first_of(result)}" if pair else TIE if result.all_tie else "–",
             estimated(got.best),
-            formatting.number(got.mean.value),
+            f"{formatting.number(got.mean.value)}{_of_pairs(result, analysis)}",
             "–" if ours else estimated(got.gap),
             formatting.with_interval(summary.spearman.value, summary.spearman.ci95),
             formatting.with_interval(summary.regret.value, summary.regret.ci95),
@@ -79,3 +87,14 @@ def overview_rows(analysis: Analysis) -> list[OverviewRow]:
         )
 
     return [row(result) for result in analysis.methods.values()]
+
+
+def first_of(result: MethodResult) -> str:
+    """What stands behind a pick that other pairs tie with; nothing behind a clear one."""
+    return f" (first of {result.tied} that tie)" if result.tied > 1 else ""
+
+
+def _of_pairs(result: MethodResult, analysis: Analysis) -> str:
+    """What stands behind a mean over fewer pairs than the run has."""
+    own, planned = result.connectors, analysis.summary.n_pairs
+    return f" ({own} of {planned} pairs)" if 0 < own < planned else ""

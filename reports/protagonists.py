@@ -22,7 +22,7 @@ class Protagonist:
 def protagonists(analysis: Analysis) -> list[Protagonist]:
     """At most three methods, the reference not among them; one that has several roles stands once."""
     parts = [
-        ("best connector", best_delivered(analysis)),
+        (_connector_role(analysis), best_delivered(analysis)),
         ("cheapest that ranks as well as the reference", passing(analysis)),
         (_joint_role(analysis), joint(analysis)),
     ]
@@ -70,6 +70,13 @@ def joint(analysis: Analysis) -> MethodResult | None:
         return -2.0 if value is None else value
 
     return max(jointly_trained(analysis), key=quality, default=None)
+
+
+def _connector_role(analysis: Analysis) -> str:
+    """The others' best connector is not called the best where the reference's is better."""
+    found = best_delivered(analysis)
+    behind = found is not None and found.delivered.gain.value < 0
+    return "best connector beside the reference's" if behind else "best connector"
 
 
 def _joint_role(analysis: Analysis) -> str:

@@ -158,6 +158,18 @@ def pick(scores: Scores, among: Bool[np.ndarray, " n"] | None = None) -> int | N
     return int(open_[np.nanargmax(inner)])
 
 
+def tied_first(scores: Scores, among: Bool[np.ndarray, " n"] | None = None) -> int:
+    """Number of pairs that share the best score; 0 without scores, 1 where the pick is clear.
+
+    Args:
+        scores: Larger is better; NaN for none.
+        among: Pairs that may be picked; all by default.
+    """
+    inner = scores if among is None else scores[among]
+    known = inner[np.isfinite(inner)]
+    return int((known == known.max()).sum()) if len(known) else 0
+
+
 def _tied_first(scores: Scores) -> Float[np.ndarray, " n"]:
     """Chance of each pair to be picked: equal among those with the best score."""
     first = scores == np.nanmax(scores)

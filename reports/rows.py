@@ -9,7 +9,7 @@ from reports.compare import Comparison, SeedStatistic
 from reports.costs import MethodCost
 from reports.delivered import Delivered
 from reports.promises import one_training, promises_of
-from reports.ranking import pick
+from reports.ranking import pick, tied_first
 from reports.rundata import MethodData, RunData
 from reports.schema import MethodSummary, Ndcg, Pair, SpearmanValue, Status, TopK, Value
 from reports.scores import ReferenceScores, seed_mean
@@ -29,6 +29,8 @@ class MethodResult:
         summary: Its row of ``summary.json``.
         picks: The pair it picked on validation, per seed.
         pairs_done: Pairs with a result in every seed.
+        tied: Pairs that share the best mean validation score: of several the first in plan order is picked, or none
+            where all tie.
     """
 
     data: MethodData
@@ -38,6 +40,7 @@ class MethodResult:
     summary: MethodSummary
     picks: list[Pair | None]
     pairs_done: int
+    tied: int = 1
 
     @property
     def label(self) -> str:
@@ -47,7 +50,12 @@ class MethodResult:
     @property
     def all_tie(self) -> bool:
         """It gives all pairs one score, and so picks none."""
-        return self.summary.best_pair is None and bool(np.isfinite(self.data.scores).any())
+        return self.summary.best_pair is None and self.tied > 1
+
+    @property
+    def connectors(self) -> int:
+        """Pairs with a connector that has a test score in some seed."""
+        return int(np.isfinite(self.data.test).any(axis=0).sum())
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,8 @@ def method_result(
         row = _against(run, row, cost, yardstick, every_pair=found.pairs == len(pairs))
     names = [None if p is None else pairs[p] for p in picked]
     done = int(np.isfinite(data.scores).all(axis=0).sum())
-    return MethodResult(data, cost, comparison, found, row, names, done)
+    tied = tied_first(seed_mean(data.ranking), allowed)
+    return MethodResult(data, cost, comparison, found, row, names, done, tied)
 
 
 def _against(

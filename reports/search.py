@@ -7,11 +7,11 @@ def search_needed(analysis: Analysis) -> str:
     """The shares, and what choosing separately would have found, in plain sentences."""
     parts, share = analysis.decomposition, analysis.summary.interaction_share
     if share.value is None:
-        return (
-            "How much of the scores is specific to pairs cannot be said: that takes at least two image and two text "
-            "encoders, and more finished pairs of the reference than main effects."
-        )
-    seeds = "seed noise removed" if parts.noise == parts.noise else "without a second seed, so seed noise is inside it"
+        return f"How much of the scores is specific to pairs cannot be said: {_why_not(analysis)}."
+    removed = ["test noise"] if analysis.truth is not None and analysis.truth.draws is not None else []
+    removed += ["seed noise"] if parts.noise == parts.noise else []
+    seeds = f"{' and '.join(removed)} removed" if removed else "no noise removed"
+    seeds += "" if parts.noise == parts.noise else "; without a second seed, seed noise is inside it"
     ends = f", 95 % interval {_percent(share.ci95[0])} to {_percent(share.ci95[1])}" if share.ci95 else ""
     return (
         f"The image encoder explains {_percent(parts.image)} of the variance of pair scores and the text encoder "
@@ -19,6 +19,16 @@ def search_needed(analysis: Analysis) -> str:
         f"({seeds}{ends}). Choosing the best image encoder and the best text encoder separately "
         f"{_separately(analysis)}."
     )
+
+
+def _why_not(analysis: Analysis) -> str:
+    """Why there are no shares."""
+    sides = [len(set(side)) for side in zip(*analysis.manifest.pairs, strict=True)]
+    if min(sides) < 2:
+        return "that takes at least two image and two text encoders"
+    if analysis.decomposition.pairs < sum(sides):
+        return "that takes more finished pairs of the reference than it has encoders"
+    return "the reference's scores differ between pairs by no more than noise"
 
 
 def _separately(analysis: Analysis) -> str:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from reports import formatting
 from reports.analysis import Analysis
-from reports.ranking import oriented, pick, spearman
+from reports.ranking import oriented, pick, spearman, tied_first
 from reports.rows import MethodResult
 from reports.schema import Pair
 from reports.scores import seed_mean
+from reports.wording import pair_name
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class MetricView:
         selected: Its test value for the pair that the selection metric picks.
         spearman: Rank correlation of its test values with those of the selection metric, over pairs.
         chance: Its expected value for random answers; NaN where that is not known.
+        tied: Pairs that share its best mean validation value: of several the first in plan order is the pick.
     """
 
     task: str
@@ -33,6 +36,7 @@ class MetricView:
     selected: float
     spearman: float
     chance: float
+    tied: int = 1
 
 
 def source_of(analysis: Analysis) -> MethodResult | None:
@@ -57,7 +61,8 @@ def metric_views(analysis: Analysis) -> list[MetricView]:
                 continue
             higher = metric.higher_is_better
             validation = _scores(analysis, source, task.label, name, "validation")
-            own = pick(oriented(validation, higher_is_better=higher), analysis.allowed)
+            order = oriented(validation, higher_is_better=higher)
+            own = pick(order, analysis.allowed)
             ours, both = oriented(test, higher_is_better=higher), np.isfinite(test) & np.isfinite(main)
             chosen = source.summary.best_pair
             found.append(
@@ -69,10 +74,30 @@ def metric_views(analysis: Analysis) -> list[MetricView]:
                     selected=float("nan") if chosen is None else float(test[analysis.manifest.pairs.index(chosen)]),
                     spearman=float(spearman(main[both], ours[both])) if both.sum() >= 2 else float("nan"),
                     chance=task.chance.get(name, float("nan")),
+                    tied=tied_first(order, analysis.allowed),
                 )
             )
     found.sort(key=lambda view: (view.task, view.metric) != (selection.task, selection.metric))
     return found if len(found) > 1 else []
+
+
+def task_sentences(analysis: Analysis) -> list[str]:
+    """What the other tasks say, each by its first metric: the pair it would pick, and how alike it orders them."""
+    views, source, selection = metric_views(analysis), source_of(analysis), analysis.manifest.selection
+    found = []
+    for task in dict.fromkeys(view.task for view in views if view.task != selection.task):
+        view = next(view for view in views if view.task == task)
+        if source is None or view.pick is None:
+            continue
+        same = view.pick == source.summary.best_pair
+        which = "the same pair" if same else pair_name(view.pick)
+        worth = "" if same else f" ({formatting.number(view.value)}, where the picked pair has "
+        worth += "" if same else f"{formatting.number(view.selected)})"
+        found.append(
+            f"By {task}'s {view.metric}, {source.label}'s connectors would have picked {which}{worth}; it orders the "
+            f"pairs like {selection.metric} with Spearman {formatting.number(view.spearman)}."
+        )
+    return found
 
 
 def _scores(

@@ -10,8 +10,8 @@ from reports.added import added_rows
 from reports.analysis import Analysis
 from reports.compare import compare
 from reports.constraints import levels, pareto
-from reports.overview import OVERVIEW_COLUMNS, overview_rows
-from reports.ranking import pick, places
+from reports.overview import OVERVIEW_COLUMNS, columns_of, overview_rows
+from reports.ranking import pick, places, tied_first
 from reports.scores import seed_mean
 from reports.wording import pair_name
 
@@ -31,7 +31,10 @@ class TextTable:
 
 def overview_table(analysis: Analysis) -> TextTable:
     """The table that the terminal shows too."""
-    return TextTable(OVERVIEW_COLUMNS, overview_rows(analysis))
+    names = columns_of(analysis.summary.reference)
+    lines = [OVERVIEW_COLUMNS, *overview_rows(analysis)]
+    headings, *rows = ([getattr(line, name) for name in names] for line in lines)
+    return TextTable(headings, rows)
 
 
 def rank_table(analysis: Analysis) -> TextTable:
@@ -47,6 +50,7 @@ def rank_table(analysis: Analysis) -> TextTable:
                 formatting.with_interval(c.spearman.value, c.spearman.ci95),
                 seeds or "–",
                 formatting.number(c.p_value, 4),
+                _as_well(analysis, label),
                 formatting.with_interval(c.kendall.value, c.kendall.ci95),
                 f"{formatting.with_interval(c.ndcg.value, c.ndcg.ci95)} (chance {ndcg_chance}, k={c.ndcg_k})",
                 f"{formatting.with_interval(c.topk.value, c.topk.ci95)} (chance {topk_chance}, k={c.top_k})",
@@ -61,9 +65,22 @@ def rank_table(analysis: Analysis) -> TextTable:
         best = compare(analysis.truth, mean, np.isfinite(mean), intervals=False)
         found = [formatting.number(e.value) for e in (best.spearman, best.ndcg, best.topk, best.regret, best.hit)]
         rho, ndcg, top, lost, hit = found
-        rows.append(["oracle (sees the test scores)", rho, "–", "–", "–", f"{ndcg} (k={best.ndcg_k})", top, lost, hit])
-    columns = ["method", "Spearman (chance 0)", "per seed", "p (permutation)", "Kendall tau-b (chance 0)", "NDCG@k"]
-    return TextTable([*columns, "top-k overlap", "regret", "best-pair hit"], rows)
+        rows.append(
+            ["oracle (sees the test scores)", rho, "–", "–", "–", "–", f"{ndcg} (k={best.ndcg_k})", top, lost, hit]
+        )
+    columns = ["method", "Spearman (chance 0)", "per seed", "p (permutation)", "as well as the reference (difference)"]
+    return TextTable([*columns, "Kendall tau-b (chance 0)", "NDCG@k", "top-k overlap", "regret", "best-pair hit"], rows)
+
+
+def _as_well(analysis: Analysis, label: str) -> str:
+    """Whether a method ranks as well as the reference: a paired statement, with its difference and interval."""
+    found = analysis.inferiority.get(label)
+    if found is None or found.passed is None:
+        return "–"
+    word = "yes" if found.passed else "no" if found.ci95[1] < -found.margin else "not shown"
+    return (
+        f"{word} ({formatting.with_interval(found.difference, found.ci95)}; margin {formatting.number(found.margin)})"
+    )
 
 
 def top_table(analysis: Analysis, most: int = 10) -> TextTable | None:
@@ -103,7 +120,9 @@ def level_table(analysis: Analysis) -> TextTable | None:
         row = [name, f"{pair_name(analysis.manifest.pairs[best])}: {formatting.number(sign * mean[best])}"]
         for result in analysis.methods.values():
             chosen = pick(seed_mean(result.data.ranking), np.isfinite(truth))
-            row.append("–" if chosen is None else formatting.number(sign * mean[chosen]))
+            tie = tied_first(seed_mean(result.data.ranking), np.isfinite(truth)) > 1
+            nothing = "all tie" if tie else "–"
+            row.append(nothing if chosen is None else formatting.number(sign * mean[chosen]))
         rows.append(row)
     if len(rows) < 2:
         return None

@@ -5,6 +5,15 @@ from collections import Counter
 from reports.rundata import MethodData
 from reports.schema import TuningSummary
 
+RATE = "lr"
+"""Config field of a method's learning rate."""
+
+
+def is_untuned(data: MethodData, tuning: TuningSummary | None) -> bool:
+    """Whether a method's learning rate was set by hand; False for one without a rate."""
+    tuned = tuning is not None and len(tuning.rates) > 1
+    return not tuned and isinstance(data.planned.config.get(RATE), int | float)
+
 
 def tuning_of(data: MethodData) -> TuningSummary | None:
     """A method's learning rates; None for a method that has none, or of which no cell has run.

@@ -1,7 +1,10 @@
 """What a report says without a reference: what methods find by themselves, where they agree, and what to train next."""
 
+import numpy as np
+
 from reports import formatting
 from reports.analysis import Analysis
+from reports.scores import seed_mean
 from reports.wording import counted, estimated, pair_name, several
 
 
@@ -14,15 +17,29 @@ def verdict_without_reference(analysis: Analysis) -> list[str]:
     pair, voters = favourite
     name = pair_name(analysis.manifest.pairs[pair])
     many = len(found.picks)
-    who = (
-        voters[0] if many == 1 else f"All {many} methods" if len(voters) == many else f"{len(voters)} of {many} methods"
-    )
-    first = f"{who} {'picks' if many == 1 else 'pick'} {name}."
+    of = "methods" if many == len(analysis.methods) else "methods that prefer a pair"
+    who = voters[0] if many == 1 else f"All {many} {of}" if len(voters) == many else f"{len(voters)} of {many} {of}"
+    first = f"{who} {'picks' if many == 1 else 'pick'} {name}{_best_connector(analysis, pair)}."
     sure = "No grid was trained, so nothing here is checked against one"
     if found.mean == found.mean:
         sure += f"; the methods' orders agree with {formatting.number(found.mean, 2)} (1 is the same, 0 unrelated)"
     names = several([pair_name(analysis.manifest.pairs[n]) for n in found.candidates], 4)
     return [first, f"{sure}.", f"Train {'this pair' if len(found.candidates) == 1 else 'these'} next: {names}."]
+
+
+def _best_connector(analysis: Analysis, pair: int) -> str:
+    """The best connector that there is for a pair, by validation score, and its test score; empty without one."""
+    metric, found = analysis.summary.selection.metric, []
+    for label, result in analysis.methods.items():
+        data, place = result.data, analysis.manifest.pairs[pair]
+        validation, test = (float(seed_mean(scores)[pair]) for scores in (data.scores, data.test))
+        if np.isfinite(validation) and np.isfinite(test):
+            got = estimated(result.delivered.best) if result.summary.best_pair == place else formatting.number(test)
+            found.append((validation if data.score_higher else -validation, label, got))
+    if not found:
+        return ""
+    _, label, got = max(found, key=lambda one: one[0])
+    return f"; the best connector for it is {label}'s: {metric} {got} on test data"
 
 
 def evidence_without_reference(analysis: Analysis) -> list[tuple[str, list[str]]]:

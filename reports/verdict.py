@@ -6,8 +6,9 @@ from reports import formatting
 from reports.analysis import Analysis
 from reports.recommendation import Recommendation
 from reports.rows import MethodResult
+from reports.tuning import is_untuned
 from reports.unreferenced import verdict_without_reference
-from reports.wording import counted, estimated, pair_name
+from reports.wording import counted, estimated, every_seed, pair_name
 
 SMOKE = (
     "This was a smoke run: one step per cell, to see that everything runs from end to end. Its numbers mean nothing, "
@@ -24,6 +25,8 @@ def verdict(analysis: Analysis) -> list[str]:
     reference, chosen = analysis.reference, analysis.recommendation
     if reference is None:
         return verdict_without_reference(analysis)
+    if chosen is None and reference.all_tie:
+        return _all_tie(analysis, reference)
     if chosen is None:
         return [
             f"Nothing can be said yet: the reference ({reference.label}) has no finished pair "
@@ -43,6 +46,19 @@ def _untested(analysis: Analysis) -> list[str]:
     return [first, f"On validation data {', '.join(picks)}."] if picks else [first]
 
 
+def _all_tie(analysis: Analysis, reference: MethodResult) -> list[str]:
+    """What can be said where the metric does not tell the reference's pairs apart."""
+    score, metric = float(np.nanmean(reference.data.scores)), analysis.summary.selection.metric
+    gap = _gap(analysis, reference)
+    scored = counted(int(reference.data.ran.any(axis=0).sum()), "pair")
+    return [
+        *([gap] if gap else []),
+        f"No pair can be recommended: {reference.label} has the same {metric}, {formatting.number(score)}, for all "
+        f"{scored} on validation data.",
+        "Select by another metric that tells them apart.",
+    ]
+
+
 def _gap(analysis: Analysis, reference: MethodResult) -> str:
     """A sentence if the reference has not scored every pair with every seed; empty if it has."""
     planned, seeds = analysis.summary.n_pairs, len(analysis.summary.seeds)
@@ -51,9 +67,9 @@ def _gap(analysis: Analysis, reference: MethodResult) -> str:
     if whole == planned:
         return ""
     if scored < planned:
-        more = "" if seeds == 1 else f", {whole} of them with all {seeds} seeds"
+        more = "" if seeds == 1 else f", {whole or 'none'} of them with {every_seed(seeds)}"
         return f"Not finished: {reference.label} has scored {scored} of {planned} pairs so far{more}."
-    return f"Not finished: {reference.label} has scored {whole} of {planned} pairs with all {seeds} seeds."
+    return f"Not finished: {reference.label} has scored {whole} of {planned} pairs with {every_seed(seeds)}."
 
 
 def grid_name(reference: MethodResult) -> str:
@@ -78,12 +94,21 @@ def _how_sure(analysis: Analysis, chosen: Recommendation) -> str:
         return "How sure that is cannot be said: there are no test queries to resample."
     found, (best, mean) = analysis.methods[chosen.label].delivered, chosen.better
     if mean:
-        gain = f"by {estimated(found.gap.turned)} on average"
+        gain = f"by {estimated(found.gap.turned)} on average{_over(analysis, chosen.label)}"
     elif best:
         gain = f"by {estimated(found.gain)} for this pair"
     else:
         return f"{close[0].upper()}{close[1:]}."
-    return f"Its connectors are better than {grid_name(reference)}'s {gain}; {close}."
+    name = grid_name(reference).replace(
+        "the ", "the untuned " if is_untuned(reference.data, reference.summary.tuning) else "the ", 1
+    )
+    return f"Its connectors are better than {name}'s {gain}; {close}."
+
+
+def _over(analysis: Analysis, label: str) -> str:
+    """Over which pairs a mean difference is, where it is not over all."""
+    shared = analysis.shared(label)
+    return "" if shared == analysis.summary.n_pairs else f" over the {counted(shared, 'pair')} that both have"
 
 
 def _close(chosen: Recommendation) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
+from reports import formatting
 from reports.compare import Comparison
 from reports.constraints import allowed_pairs
 from reports.costs import MethodCost, ratio, seconds_ratio
@@ -28,6 +29,8 @@ class CutReference:
             because test scores are known at the end of a run only.
         mean_gap: How far the mean test score there lies behind that of its full budget; NaN in the same case.
         label: Whose run it is: the reference's own, cut or whole, or a shorter run of the same method.
+        ended: It is the end of that run.
+        decays: The learning rate of that run decays towards its end.
     """
 
     spearman: float = float("nan")
@@ -35,6 +38,8 @@ class CutReference:
     delivered: float = float("nan")
     mean_gap: float = float("nan")
     label: str = ""
+    ended: bool = True
+    decays: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,9 @@ def _as_run(setting: _Setting, side: Side) -> ViewEntry:
         )
     elif side.cost.device != reference.cost.device:
         note = "no ratio of seconds: the two sides ran on different kinds of device"
+    elif not side.cost.flops.total or not reference.cost.flops.total:
+        free = side if not side.cost.flops.total else reference
+        note = f"no ratio of FLOPs: {free.data.label} spends none"
     known = side.cost.complete or side.cost.wall_s is not None
     return ViewEntry(
         cost_ratio=cost_ratio(side.cost, reference.cost),
@@ -148,7 +156,7 @@ def _at_same_flops(ours: Runs, theirs: Runs, cost: MethodCost, reference: Method
     own, other = best_within(ours, limit), best_within(theirs, limit)
     if own is None or other is None:
         name = "the method" if own is None else "the reference"
-        return f"{name} has no checkpoint within {limit:.3g} FLOPs, the other side's total"
+        return f"{name} has no checkpoint within {formatting.flops(limit)}, the other side's total"
     return own, other
 
 
@@ -171,7 +179,13 @@ def _matched(setting: _Setting, side: Side, ours: Cut, theirs: Cut) -> tuple[Vie
         note="; ".join(_remarks(side, ours) + _remarks(reference, theirs)) or None,
     )
     return entry, CutReference(
-        cut.spearman.value, cut.regret.value, _delivered(setting, theirs), _mean_gap(setting, theirs), theirs.data.label
+        cut.spearman.value,
+        cut.regret.value,
+        _delivered(setting, theirs),
+        _mean_gap(setting, theirs),
+        theirs.data.label,
+        theirs.ended,
+        _decays(theirs.data),
     )
 
 
@@ -192,12 +206,19 @@ def _remarks(side: Side, cut: Cut) -> list[str]:
     """What a reader must know of how a side came to be at this point."""
     label = side.data.label
     if cut.data is not side.data:
-        return [f"{cut.data.label}, a shorter run with a schedule of its own, stands for {label}"]
+        stands = f"{cut.data.label}, a shorter run with a schedule of its own, stands for {label}"
+        if cut.curve > cut.score:
+            score, curve = (formatting.number(abs(value)) for value in (cut.score, cut.curve))
+            stands += f", whose own curve has a better mean validation score there ({curve} against {score})"
+        return [stands]
     if cut.ended:
         return []
-    decays = side.data.planned.config.get("schedule") != "constant"
-    rate = "where its learning rate had not decayed and" if decays else "where"
+    rate = "where its learning rate had not decayed and" if _decays(side.data) else "where"
     return [f"{label} is cut on its curve, {rate} its test scores are not known"]
+
+
+def _decays(data: MethodData) -> bool:
+    return data.planned.config.get("schedule") != "constant"
 
 
 def _budget(cut: Cut, cost: MethodCost) -> Spent:

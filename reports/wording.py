@@ -23,6 +23,11 @@ def counted(number: int, noun: str) -> str:
     return f"{formatting.count(number)} {noun}{'' if number == 1 else 's'}"
 
 
+def every_seed(seeds: int) -> str:
+    """``both seeds``, ``all 3 seeds``."""
+    return {1: "its seed", 2: "both seeds"}.get(seeds, f"all {seeds} seeds")
+
+
 def budget_text(budget: Spent) -> str:
     """A budget in few words: ``batch 128, 210 updates and 26,880 samples per pair, 1.2 TFLOP``."""
     parts = []

@@ -49,14 +49,14 @@ def print_report(made: Report) -> None:
 
 def _table(made: Report) -> Table:
     """The first table, with as many columns as the screen has room for."""
-    from reports.overview import OVERVIEW_COLUMNS
+    from reports.overview import columns_of
 
-    names, endless = list(OVERVIEW_COLUMNS._fields), stdout.options.update(max_width=10_000)
+    names, endless = columns_of(made.summary.reference), stdout.options.update(max_width=10_000)
     table = _table_of(made, names)
     for dropped in DROPPED:
         if stdout.measure(table, options=endless).maximum <= stdout.width:
             break
-        names.remove(dropped)
+        names = [name for name in names if name != dropped]
         table = _table_of(made, names)
     return table
 

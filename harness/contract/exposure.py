@@ -59,6 +59,6 @@ def unlike_updates(methods: Mapping[str, Exposure]) -> list[str]:
             given = "1 epoch is" if epochs == 1 else f"{epochs:g} epochs are"
             found.append(
                 f"{given} not the same training: updates per pair are {each}. A step of a joint method trains only "
-                "some of the pairs."
+                "some of the pairs, and some methods train some pairs only."
             )
     return found

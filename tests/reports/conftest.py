@@ -31,7 +31,7 @@ Statuses = dict[tuple[int, int | None], Literal["done", "failed", "diverged", "t
 
 @dataclass
 class Spec:
-    """One method of a made-up run. ``val`` and ``test`` are [seeds, pairs]; test None: no connectors."""
+    """One method of a made-up run. ``val`` and ``test`` are [seeds, pairs]; test None or NaN: no connector."""
 
     val: np.ndarray
     test: np.ndarray | None = None
@@ -106,7 +106,7 @@ def make_run(
                     if status != "done":
                         continue
                     test: dict[str, dict[str, float]] = {}
-                    if spec.test is not None:
+                    if spec.test is not None and np.isfinite(spec.test[row, n]):
                         drawn = ranks_for(float(spec.test[row, n]), queries, metric, rng, ease)
                         ranks = {"text_to_image": drawn, "image_to_text": drawn}
                         asked = {name: per_query(name, ranks) for name in measured(METRICS)}

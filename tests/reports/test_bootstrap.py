@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 from harness.contract.metric import Metric, measured, values
+from harness.data.base import Index
 from harness.tasks.retrieval import Retrieval
 from harness.tasks.zero_shot import ZeroShot
 from reports import ranking
@@ -144,3 +145,27 @@ def test_pairs_not_separated_are_close_ones_and_no_others() -> None:
     assert {best, twin} <= set(tied)
     assert (best + 2) % 6 not in tied
     assert not_separated(ReferenceScores(truth.scores, truth.ran, True)) is None
+
+
+def test_units_are_the_groups_of_near_duplicates() -> None:
+    """Against the spread over worlds: images of one group hit or miss together, so images drawn alone move too little.
+
+    60 groups of four images, three quarters of whose variance is the group's.
+    """
+    worlds, groups = 150, np.repeat(np.arange(60), 4)
+    index = Index(240, np.arange(240), {"test": np.arange(240)}, groups=groups)
+    alone = Index(240, np.arange(240), {"test": np.arange(240)})
+    rng = np.random.default_rng(0)
+    recalls, spread = [], {"groups": [], "images": []}
+    for world in range(worlds):
+        hit = np.sqrt(0.75) * rng.standard_normal(60)[groups] + 0.5 * rng.standard_normal(240) > 0
+        recalls.append(hit.mean())
+        for name, own in (("groups", index), ("images", alone)):
+            unit = own.units("test").astype(np.int32)
+            column = PairQueries({"text_to_image_r5": hit.astype(np.uint8)}, {"text_to_image": unit})
+            weights = draw_weights(int(unit.max()) + 1, seed=world, resamples=200)
+            draws = resampled_scores([column], Retrieval.metrics, "text_to_image_r5", weights)
+            spread[name].append(draws.std())
+    truth = np.std(recalls)
+    assert np.mean(spread["groups"]) == pytest.approx(truth, rel=0.2), "150 worlds know it within 6 %"
+    assert np.mean(spread["images"]) < 0.7 * truth, "as if each image said something of its own"

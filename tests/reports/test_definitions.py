@@ -7,6 +7,7 @@ import pytest
 
 from reports.build import Report
 from reports.definitions import DEFINITIONS, linked
+from reports.schema import Views
 
 
 @pytest.mark.parametrize("name", ["index.html", "report.md"])
@@ -36,3 +37,16 @@ def test_words_inside_words_are_left_alone() -> None:
 def test_anchors_are_distinct() -> None:
     anchors = [definition.anchor for definition in DEFINITIONS]
     assert len(set(anchors)) == len(anchors)
+
+
+def test_the_headings_of_tables_are_linked_too(report: Report) -> None:
+    page = (Path(report.where) / "index.html").read_text(encoding="utf-8")
+    headings = " ".join(re.findall(r"<th scope=\"col\">(.*?)</th>", page))
+    for anchor in ("spearman", "p-permutation", "top-k-overlap", "best-pair-hit", "ndcg-k", "regret", "mean-gap"):
+        assert f'href="#def-{anchor}"' in headings, anchor
+
+
+def test_every_view_and_every_word_of_the_tables_has_a_definition() -> None:
+    words = {definition.word for definition in DEFINITIONS}
+    assert {view.replace("_flops", " FLOPs").replace("_", " ") for view in Views.model_fields} <= words
+    assert {"oracle", "undertrained", "device time", "interaction share", "p (permutation)"} <= words

@@ -15,8 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from harness.run.store import RunStore
 from reports.analysis import analyse
 from reports.build import build_report
+from reports.cost_tables import frontier_table
 from reports.frontier import COSTS, QUALITIES, FrontierRow, frontier_entries, staircase, undominated
 from reports.frontier_plot import connectors, frontier
+from reports.overview import overview_rows
 from reports.plots import STYLE
 
 GRID = [
@@ -129,3 +131,54 @@ def test_both_figures_mark_the_reference(maker: Any, tmp_path: Path) -> None:
     value = analysis.summary.methods["ape@16"].mean_score
     assert value is not None
     assert any(np.allclose(line.get_ydata(), value) for line in own.get_lines() if line.get_linestyle() == "--")
+
+
+def some_pairs(maker: Any, folder: Path) -> RunStore:
+    """A grid, a method with connectors for the three best of six pairs, and two scores."""
+    truth = np.stack([np.linspace(0.2, 0.8, 6)] * 2)
+    few = truth.copy()
+    few[:, :3] = np.nan
+    specs = {
+        "ape": maker.Spec(truth, truth, flops=1e9),
+        "additive": maker.Spec(truth, few, kind="joint", flops=2e9),
+        "cka": maker.Spec(truth, None, kind="score", flops=1e9, updates=0),
+    }
+    return maker.run(folder / "some", specs)
+
+
+def test_a_mean_over_some_pairs_is_not_set_against_one_over_all(maker: Any, tmp_path: Path) -> None:
+    """additive's own connectors are the grid's, of its best pairs: their mean is higher and says nothing."""
+    analysis = analyse(some_pairs(maker, tmp_path))
+    entries = {entry.label: entry for entry in frontier_entries(analysis)}
+    assert analysis.summary.methods["additive"].mean_score == pytest.approx(0.68)
+    assert entries["additive"].mean_score is None
+    assert entries["ape"].mean_score == pytest.approx(0.5)
+    assert "ape" in undominated(list(entries.values()), "flops", "mean_score")
+    row = next(row for row in overview_rows(analysis) if row.method == "additive")
+    assert row.mean_score == "0.680 (3 of 6 pairs)"
+
+
+def test_what_has_no_score_is_not_called_dominated(maker: Any, tmp_path: Path) -> None:
+    table = frontier_table(analyse(some_pairs(maker, tmp_path)))
+    assert table is not None
+    row = next(row for row in table.rows if row[0] == "cka")
+    found = dict(zip(table.columns, row, strict=True))
+    assert found["on the frontier: mean score for"] == found["on the frontier: delivered score for"] == "–"
+    assert found["on the frontier: Spearman for"] != "–"
+
+
+@pytest.mark.parametrize("factor", [1.3, 3.0, 20.0, 500.0])
+def test_a_cost_axis_has_numbers_however_alike_the_costs(maker: Any, tmp_path: Path, factor: float) -> None:
+    truth = np.stack([np.linspace(0.2, 0.8, 6)] * 2)
+    specs = {
+        label: maker.Spec(truth, truth, flops=2.3e8 * spent, wall_s=2.3 * spent)
+        for label, spent in (("ape", factor), ("ridge", 1.0), ("cca", factor**0.5))
+    }
+    with mpl.rc_context(STYLE):
+        figure = connectors(analyse(maker.run(tmp_path / "run", specs)))
+        assert figure is not None
+        FigureCanvasAgg(figure).draw()
+    for axis in figure.axes[2:]:
+        low, high = axis.get_xlim()
+        shown = [x for x, text in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True) if text.get_text()]
+        assert sum(low <= x <= high for x in shown) >= 2

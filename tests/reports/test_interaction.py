@@ -57,3 +57,35 @@ def test_without_resamples_only_seed_noise_is_removed() -> None:
     bare = two_way(ReferenceScores(truth.scores, truth.ran, True), *ENCODERS.T)
     assert np.isnan(bare.ci95).all()
     assert bare.interaction > two_way(truth, *ENCODERS.T).interaction
+
+
+def seed_noise_only(truth: ReferenceScores) -> tuple[float, tuple[float, float]]:
+    """The share and its bootstrap interval where seed noise alone is removed, and test noise is left in."""
+    seeds, shape = len(truth.scores), (IMAGES, TEXTS)
+    residual = truth.scores - truth.scores.mean(axis=0) - truth.scores.mean(axis=1, keepdims=True) + truth.scores.mean()
+    per_mean = (residual**2).sum() / ((seeds - 1) * (IMAGES * TEXTS - 1)) / seeds
+
+    def share(scores: np.ndarray) -> float:
+        table = scores.reshape(shape) - scores.mean()
+        rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
+        squares = (TEXTS * (rows**2).sum(), IMAGES * (columns**2).sum(), ((table - rows - columns) ** 2).sum())
+        freedom = (IMAGES - 1, TEXTS - 1, (IMAGES - 1) * (TEXTS - 1))
+        clean = [max(square - df * per_mean, 0.0) for square, df in zip(squares, freedom, strict=True)]
+        return clean[2] / sum(clean)
+
+    assert truth.draws is not None
+    low, high = np.quantile([share(draw) for draw in truth.draws.mean(axis=1)], [0.025, 0.975])
+    return share(truth.mean), (float(low), float(high))
+
+
+def test_test_noise_left_in_is_taken_for_interaction() -> None:
+    """Why the test noise that all seeds share is removed too: of an additive truth the interval never holds 0."""
+    rng = np.random.default_rng(7)
+    naive, found = [], []
+    for _ in range(40):
+        truth = scored(quality(0.0), rng, seeds=3)
+        naive.append(seed_noise_only(truth))
+        found.append(two_way(truth, *ENCODERS.T))
+    assert sum(low <= 0 for _, (low, _) in naive) == 0
+    assert np.mean([share for share, _ in naive]) > 3 * np.mean([world.interaction for world in found])
+    assert np.mean([world.ci95[0] == 0 for world in found]) >= 0.85

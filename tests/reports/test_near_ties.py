@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from reports.analysis import analyse
+from reports.cost_tables import view_notes
+from reports.evidence import evidence
+from reports.overview import TIE, overview_rows
 from reports.search import search_needed
 from reports.verdict import verdict
 
@@ -103,3 +106,45 @@ def test_seeds_that_disagree_widen_what_is_not_separated(maker: Any, tmp_path: A
     pair = alike.manifest.pairs[4]
     assert pair not in alike.ties
     assert pair in apart.ties
+
+
+def test_a_metric_that_cannot_tell_the_pairs_apart_recommends_none_and_says_why(maker: Any, tmp_path: Any) -> None:
+    full = np.full(6, 1.0)
+    sentences = verdict(analysed(maker, tmp_path, full, full))
+    assert sentences[0] == (
+        "No pair can be recommended: ape has the same text_to_image_r5, 1.000, for all 6 pairs on validation data."
+    )
+    assert not any("Nothing can be said yet" in sentence for sentence in sentences), "every cell is done"
+
+
+def test_a_pick_that_others_tie_with_is_said_to_be_the_first(maker: Any, tmp_path: Any) -> None:
+    """A score that counts parameters, say: two pairs share its first place."""
+    truth, score = np.linspace(0.2, 0.7, 6), np.array([1.0, 3.0, 2.0, 3.0, 1.0, 2.0])
+    flat = np.ones(6)
+    specs = {
+        "ape": maker.Spec(np.stack([truth] * 2), np.stack([truth] * 2)),
+        "largest": maker.Spec(np.stack([score] * 2), None, kind="score", flops=0.0, updates=0),
+        "flat": maker.Spec(np.stack([flat] * 2), None, kind="score", flops=0.0, updates=0),
+    }
+    analysis = analyse(maker.run(tmp_path / "run", specs, images=3, texts=2))
+    rows = {row.method: row for row in overview_rows(analysis)}
+    assert rows["largest"].best_pair == "image0 + text1 (first of 2 that tie)"
+    assert rows["ape (reference)"].best_pair == "image2 + text1"
+    assert rows["flat"].best_pair == TIE
+    notes = view_notes(analysis, "as_run")
+    assert "largest: no ratio of FLOPs: largest spends none." in notes, "a dash has its reason"
+
+
+def test_equal_best_scores_of_the_reference_are_counted(maker: Any, tmp_path: Any) -> None:
+    scores = np.array([0.2, 0.3, 0.4, 0.7, 0.7, 0.7])
+    text = " ".join(part for one in evidence(analysed(maker, tmp_path, scores, scores)) for part in one.sentences)
+    assert "mean over 2 seeds; 2 other pairs have the same score)" in text
+    assert "which it picks on validation data (first of 3 that tie)" in text
+
+
+def test_why_there_are_no_shares_is_the_reason_that_holds(maker: Any, tmp_path: Any) -> None:
+    flat = analysed(maker, tmp_path / "flat", np.full(6, 0.4), np.full(6, 0.4))
+    assert "differ between pairs by no more than noise" in search_needed(flat), "the grid is whole"
+    both = np.stack([np.linspace(0.2, 0.4, 3)] * 2)
+    one = maker.run(tmp_path / "one", {"ape": maker.Spec(both, both)}, images=3, texts=1)
+    assert "takes at least two image and two text encoders" in search_needed(analyse(one))

@@ -71,3 +71,20 @@ def test_twins_are_never_separated() -> None:
         assert array is not None
         array[..., 1] = array[..., 0]
     assert not_separated(truth) == [0, 1]
+
+
+def one_by_one(truth: ReferenceScores) -> int:
+    """How many pairs are kept where each is compared with the measured best by itself, over test units alone."""
+    assert truth.draws is not None
+    draws = truth.draws.mean(axis=1)
+    low = np.quantile(draws[:, [int(truth.mean.argmax())]] - draws, 0.025, axis=0)
+    return int((low <= 0).sum())
+
+
+@pytest.mark.parametrize(("pairs", "most"), [(5, 0.75), (20, 0.2)])
+def test_compared_one_by_one_equal_pairs_are_told_apart(pairs: int, most: float) -> None:
+    """Why the intervals are simultaneous and count the seeds: the measured best is the luckiest of equals."""
+    rng = np.random.default_rng(1)
+    worlds = [scored(np.full(pairs, 0.5), rng, seeds=3, seed_noise=0.015) for _ in range(60)]
+    assert np.mean([one_by_one(truth) == pairs for truth in worlds]) <= most
+    assert np.mean([len(not_separated(truth) or []) == pairs for truth in worlds]) >= 0.86

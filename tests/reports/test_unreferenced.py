@@ -8,9 +8,11 @@ import pytest
 from scipy import stats
 
 from reports.agreement import MOST
+from reports.agreement_tables import candidate_table
 from reports.analysis import Analysis, analyse
 from reports.build import build_report
 from reports.evidence import evidence
+from reports.tables import overview_table
 from reports.verdict import verdict
 
 QUALITY = np.linspace(0.2, 0.75, 12)
@@ -40,7 +42,8 @@ def analysis(maker: Any, tmp_path: Path) -> Analysis:
 
 def test_the_verdict_names_the_common_pick_the_agreement_and_what_to_train(analysis: Analysis) -> None:
     pick, sure, train = verdict(analysis)
-    assert pick == "2 of 3 methods pick image3 + text2."
+    assert pick.startswith("2 of 3 methods that prefer a pair pick image3 + text2; the best connector for it is ")
+    assert "text_to_image_r5 0.900 [0." in pick, "whose connector it is, and what it is worth, comes first"
     assert sure.startswith("No grid was trained, so nothing here is checked against one; ")
     assert train == "Train these next: image3 + text2, image1 + text1."
 
@@ -84,3 +87,16 @@ def test_the_page_has_the_tables_and_no_empty_plot(maker: Any, tmp_path: Path) -
     assert "Cost ratios" not in page
     assert not {"plots/frontier.png", "plots/ranks.png"} & set(report.files)
     assert "plots/connectors.png" in report.files
+
+
+def test_a_method_that_orders_nothing_agrees_with_none(analysis: Analysis) -> None:
+    assert analysis.agreement is not None
+    assert analysis.agreement.labels == ["ridge", "cca", "cka"]
+    assert "flat" not in " ".join(evidence(analysis)[1].sentences), "0 between a flat score and others is no finding"
+    assert candidate_table(analysis).columns[-1] == "place by cka (test score)"  # type: ignore[union-attr]
+
+
+def test_the_first_table_has_no_column_that_takes_a_reference(analysis: Analysis) -> None:
+    columns = " ".join(overview_table(analysis).columns)
+    assert not any(word in columns for word in ("gap", "Spearman", "regret", "ratio"))
+    assert "delivered score" in columns

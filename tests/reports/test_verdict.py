@@ -11,6 +11,7 @@ from harness.run.store import RunStore
 from reports.analysis import Analysis, analyse
 from reports.evidence import evidence
 from reports.protagonists import protagonists
+from reports.tables import rank_table
 from reports.verdict import SMOKE, verdict
 
 JARGON = (
@@ -123,12 +124,12 @@ def partial(maker: Any, folder: Path) -> Analysis:
 def test_a_partial_run_says_so_first_and_counts_what_is_finished(maker: Any, tmp_path: Path) -> None:
     analysis = partial(maker, tmp_path)
     sentences = verdict(analysis)
-    assert sentences[0] == "Not finished: ape has scored 12 of 20 pairs so far, 2 of them with all 2 seeds."
+    assert sentences[0] == "Not finished: ape has scored 12 of 20 pairs so far, 2 of them with both seeds."
     text = said(analysis)
     assert "the best of the 12 of 20 pairs that it has scored is" in text
     assert "mean over 1 seed)" in text
     assert "mean over 2 seeds" not in text
-    assert "Only 2 pairs have all 2 seeds." in text
+    assert "Only 2 pairs have both seeds." in text
     assert "all 20 pairs" not in text
 
 
@@ -226,3 +227,72 @@ def test_an_untuned_grid_is_named_so_and_a_tuned_one_states_what_tuning_took(mak
     text = with_rates(maker, tmp_path / "tuned", True)
     assert "picked for each pair on validation data among 0.01, 0.02 (kept: 0.01 for 8, 0.02 for 4 connectors)" in text
     assert "40 % of its FLOPs went to rates that were not kept" in text
+
+
+def test_a_difference_over_some_pairs_says_over_which(maker: Any, tmp_path: Path) -> None:
+    analysis = partial(maker, tmp_path)
+    assert "on average over the 12 pairs that both have" in " ".join(verdict(analysis))
+    assert "to ape over the 12 pairs that both have (better)" in said(analysis)
+    assert "better than ape's so far" in said(analysis), "the grid may still find a better pair"
+
+
+def test_no_finished_seed_is_none_of_them(maker: Any, tmp_path: Path) -> None:
+    both, status = np.stack([BIG, BIG]), {(1, n): "missing" for n in range(20)} | {(0, 19): "missing"}
+    store = maker.run(tmp_path / "run", {"ape": maker.Spec(both, both, status=status)}, images=5, texts=4)
+    analysis = analyse(store)
+    first = "Not finished: ape has scored 19 of 20 pairs so far, none of them with both seeds."
+    assert verdict(analysis)[0] == first
+    assert "No pair has both seeds." in said(analysis)
+
+
+def test_better_than_a_grid_whose_rate_was_set_by_hand_is_said_so_at_once(maker: Any, tmp_path: Path) -> None:
+    analysis = better_and_worse(maker, tmp_path, 0.05)
+    store = RunStore(str(tmp_path / "run"))
+    manifest = store.manifest()
+    by_hand = manifest.methods["ape"].model_copy(update={"config": {"lr": 0.01}})
+    assert "better than the grid ape's by" in verdict(analysis)[1], "nothing is known of its rate"
+    found = analyse(changed_method(store, "ape", by_hand))
+    assert "better than the untuned grid ape's by" in verdict(found)[1]
+
+
+def changed_method(store: RunStore, label: str, method: Any) -> RunStore:
+    manifest = store.manifest()
+    store.write_manifest(manifest.model_copy(update={"methods": manifest.methods | {label: method}}))
+    return store
+
+
+def test_a_mean_gap_is_called_better_or_worse_only_where_its_interval_is(maker: Any, tmp_path: Path) -> None:
+    words = {0.05: "(better)", 0.0: "(the same)", -0.05: "(worse)", 0.004: "(neither clearly better nor worse)"}
+    for number, (lead, word) in enumerate(words.items()):
+        both = np.stack([np.full(6, 0.4) + 0.01 * np.arange(6)] * 2)
+        specs = {
+            "ape": maker.Spec(both, both),
+            "cca": maker.Spec(both, both + lead, kind="joint"),
+        }
+        store = maker.run(tmp_path / str(number), specs, images=3, texts=2, queries=500)
+        assert f"to ape over the same pairs {word}" in said(analyse(store)), lead
+
+
+def test_the_others_best_connector_is_not_called_the_best(maker: Any, tmp_path: Path) -> None:
+    (found,) = [p for p in protagonists(better_and_worse(maker, tmp_path, -0.05)) if "connector" in p.roles[0]]
+    assert found.roles[0] == "best connector beside the reference's"
+
+
+def test_a_grid_that_is_cut_says_that_its_rate_had_not_decayed(maker: Any, tmp_path: Path) -> None:
+    both = np.stack([QUALITY, QUALITY])
+    specs = {
+        "ape": maker.Spec(both, both, checkpoints={0.5: both[:, ::-1], 1.0: both}),
+        "hyma": maker.Spec(both, both, kind="joint", pairs_per_step=2, flops=3e9, checkpoints={1.0: both}),
+    }
+    store = maker.run(tmp_path / "run", specs, images=3, texts=2)
+    assert "ape stopped early (its learning rate not yet decayed; batch 128, 50 updates" in said(analyse(store))
+
+
+def test_the_table_of_ranks_says_of_every_method_whether_it_ranks_as_well(maker: Any, tmp_path: Path) -> None:
+    analysis = eight_methods(maker, tmp_path)
+    table = rank_table(analysis)
+    column = table.columns.index("as well as the reference (difference)")
+    found = {row[0].split()[0]: row[column] for row in table.rows}
+    assert found["logme"].startswith("yes (")
+    assert found["hyma"].startswith("no (-")
+    assert found["ape"] == found["oracle"] == "–"
