@@ -6,6 +6,7 @@ BIN := .venv/bin
 
 quickstart: .venv/.installed-quickstart
 	"$(BIN)/harness" sweep sweeps/quickstart.yaml
+	"$(BIN)/harness" pick sweeps/quickstart.yaml
 
 test: lint types pytest
 

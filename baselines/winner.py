@@ -68,7 +68,7 @@ class Winner(Recipe):
     kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 1
     without_budget: ClassVar[Literal[True]] = True
-    recommended_for: ClassVar[tuple[Promise, ...]] = ("selection", "winner")
+    recommended_for: ClassVar[tuple[Promise, ...]] = ("winner",)
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Race all pairs, and polish those that are left."""

@@ -18,6 +18,7 @@ from harness.contract.flops import linear_forward, linear_step
 from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
 from harness.contract.seeding import generator
+from harness.errors import HarnessError
 from harness.training.counting import estimate_training
 from harness.training.loop import train
 from harness.training.recipe import Rates, Recipe
@@ -111,9 +112,18 @@ class EncoderLayers(Recipe):
         )
 
     def applied(self, sizes: Sizes) -> ConnectorKind:
-        """The kind of connector that a step applies: the sweep's, or two factors in the place of one layer."""
-        layers = _layers(sizes.connector, sizes.dims(sizes.pairs[0]))
-        return TwoFactors(self.space_dim) if len(layers) == 1 else sizes.connector
+        """The kind of connector that a step applies: the sweep's, or two factors in the place of a linear one.
+
+        Raises:
+            HarnessError: A connector of one layer that is not linear: two encoders cannot share it out.
+        """
+        kind = sizes.connector
+        if isinstance(kind, Linear):
+            return TwoFactors(self.space_dim)
+        if len(_layers(kind, sizes.dims(sizes.pairs[0]))) < 2:
+            what = f"a {kind.name!r} connector has one layer, which an image and a text encoder cannot share out"
+            raise HarnessError(what, where="connector", fix="a linear connector, or one of two layers or more")
+        return kind
 
     def owned(self, sizes: Sizes, seed: int, device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
         """Fresh tensors of every owner; a pair's connector starts with the variance of fresh ``nn.Linear`` layers."""

@@ -1,14 +1,17 @@
 """The page of ``harness pick``: the pair, its delivered score, what it cost and what the grid would have cost."""
 
 from harness.run.blobs import Blobs
-from harness.run.picked import PickRecord, WayCost
+from harness.run.picked import PickRecord
 from harness.run.store import RunStore
 from reports import formatting
 from reports.analysis import analyse
 from reports.delivered import Resampled
 from reports.html import environment
 from reports.tables import TextTable
-from reports.wording import estimated, pair_name
+from reports.wording import counted, estimated, pair_name
+
+RIVALS = 10
+"""Pairs that the page lists beside the one that was picked."""
 
 
 def write_pick(record: PickRecord, last: RunStore, into: Blobs, folder: str) -> list[str]:
@@ -43,20 +46,29 @@ def write_pick(record: PickRecord, last: RunStore, into: Blobs, folder: str) -> 
 
 
 def verdict(record: PickRecord, delivered: Resampled) -> list[str]:
-    """Which pair, how sure, and what it cost: at most three short sentences."""
+    """Which pair, how sure, what it cost and what the grid would have cost: a short sentence each."""
     image, text = (formatting.short_names([name])[name] for name in record.pair)
     others = len(record.not_separated) - 1
     found = f"Stitch {image} + {text}: {record.metric} {estimated(delivered)} on test data."
     sure = (
-        f"No other of {record.candidates} pairs may be as good."
+        f"No other of {counted(record.candidates, 'pair')} may be as good."
         if not others
-        else f"{others} other pair{'s' if others > 1 else ''} of {record.candidates} may be as good."
+        else f"{counted(others, 'other pair')} of {record.candidates} may be as good."
     )
-    cost = f"That cost {_flops(record.cost)}"
-    if record.grid is not None and record.saving is not None:
-        planned = f"embedding everything and one seed of the grid ({record.grid_label}) would have cost"
-        cost += f"; {planned} {_flops(record.grid)}, {formatting.times(record.saving)} as much"
-    return [found, sure, f"{cost}."]
+    cost = f"That cost {formatting.flops(record.cost.total)}, {formatting.flops(record.cost.encode)} of it to embed."
+    if record.unknown:
+        cost = f"That cost {formatting.flops(record.cost.total)}, and an embedding of unknown FLOPs."
+    return [found, sure, cost, *_saved(record)]
+
+
+def _saved(record: PickRecord) -> list[str]:
+    if record.grid is None or record.connector_saving is None:
+        return []
+    alone = f"{formatting.times(record.connector_saving)} for connectors alone"
+    if record.saving is None:
+        return [f"The grid ({record.grid_label}, one seed) would have cost {alone}."]
+    whole = f"{formatting.flops(record.grid.total)}: {formatting.times(record.saving)} end to end"
+    return [f"The grid ({record.grid_label}, one seed) would have cost {whole}, {alone}."]
 
 
 def cautions(record: PickRecord) -> list[str]:
@@ -73,10 +85,6 @@ def cautions(record: PickRecord) -> list[str]:
     return found
 
 
-def _flops(cost: WayCost) -> str:
-    return f"{formatting.flops(cost.total)} ({formatting.flops(cost.encode)} of it to embed)"
-
-
 def _costs(record: PickRecord) -> TextTable:
     ways = [("this pick", record.cost), *([(f"the grid, {record.grid_label}", record.grid)] if record.grid else [])]
     rows = [
@@ -84,9 +92,8 @@ def _costs(record: PickRecord) -> TextTable:
         for name, cost in ways
     ]
     if record.grid is not None:
-        saved = [record.grid.encode / record.cost.encode if record.cost.encode else None]
-        saved += [record.connector_saving, record.saving]
-        rows.append(["grid / pick", *map(formatting.times, saved)])
+        encode, connectors, _ = record.grid.times(record.cost)
+        rows.append(["grid / pick", *map(formatting.times, (encode, connectors, record.saving))])
     return TextTable(["", "embedding", "connectors", "end to end"], rows)
 
 
@@ -109,8 +116,10 @@ def _stages(record: PickRecord) -> TextTable:
 
 
 def _rivals(record: PickRecord) -> TextTable:
-    rivals = [pair for pair in record.not_separated if pair != record.pair]
-    return TextTable(["pair"], [[pair_name(pair)] for pair in rivals])
+    rivals = [pair_name(pair) for pair in record.not_separated if pair != record.pair]
+    rest = len(rivals) - RIVALS
+    shown = [*rivals[:RIVALS], *([f"... and {rest} more"] if rest > 0 else [])]
+    return TextTable(["pair"], [[name] for name in shown])
 
 
 def _scores(record: PickRecord, last: RunStore, delivered: Resampled) -> TextTable:

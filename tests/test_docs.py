@@ -2,13 +2,18 @@
 
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+import harness
 from harness.run.cell import run_cell
 from harness.run.stopping import missing, record_skipped
+from harness.sweep.config import PickConfig
 from harness.sweep.estimates import estimates
+from tests.pictures import captioned_pictures
 
 DOCS = Path(__file__).parents[1]
 
@@ -68,6 +73,45 @@ def test_the_policy_of_the_guide_stops_pairs_that_are_far_behind(world) -> None:
     for cell in plan.cells:
         if cell.label == "ape" and cell.pairs[0] in near:
             assert store.record(cell.key).metrics == ended[cell.pairs[0]].metrics
+
+
+PICK = """
+    name: world
+    data: {kind: synthetic, rows: 400, image_encoders: 3, text_encoders: 2, image_dims: [12, 20], text_dims: [8, 16]}
+    methods:
+      ape: {epochs: 1, batch_size: 64}
+    storage: runs
+    pick: {settings: {updates: 2, rounds: 1}}
+"""
+
+
+def test_the_commands_of_the_page_on_picking_work_and_its_settings_are_the_defaults(temp_project) -> None:
+    temp_project.write("world.yaml", PICK)
+    captioned_pictures(temp_project.folder, 40)
+    rows = (temp_project.folder / "rows.csv").read_text(encoding="utf-8")
+    temp_project.write("pairs.csv", rows.replace("image,caption", "path,caption"))
+    shown = block("docs/picking.md", "").replace("\\\n", " ").splitlines()
+    assert len(shown) == 5
+    for line in shown:
+        _, *arguments = shlex.split(line.replace("SWEEP", "world.yaml"), comments=True)
+        code, out, err = temp_project.invoke(*arguments)
+        assert code == 0, line + err
+        assert out.startswith("world: a pick at its most expensive" if "--plan" in line else "Stitch ")
+    assert harness.load(temp_project.folder / "model")
+    assert harness.load(temp_project.folder / "other")
+    written = yaml.safe_load(block("docs/picking.md", "yaml"))["pick"]
+    assert written == PickConfig().model_dump(exclude={"resources": {"timeout_s"}})
+
+
+@pytest.mark.parametrize("name", ["hyma_vlm_27", "hyper_align_scaling"])
+def test_the_page_on_picking_says_what_the_plan_prints(temp_project, name: str) -> None:
+    command = f"harness pick sweeps/{name}.yaml --plan"
+    text = (DOCS / "docs/picking.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"\| `{command}` \| (.*) \|", text)
+    _, out, _ = temp_project.invoke("pick", str(DOCS / f"sweeps/{name}.yaml"), "--plan")
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    pick, grid, ratio = cells[-3:]
+    assert row.split(" | ") == [pick[-1], grid[-1], ratio[-1], ratio[-2]]
 
 
 DOCUMENTS = [DOCS / "README.md", DOCS / "CONTRIBUTING.md", *sorted((DOCS / "docs").glob("*.md"))]

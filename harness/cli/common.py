@@ -45,21 +45,28 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def open_sweep(path: Path, sets: Sequence[str] | None, seeds: str | None, storage: str | None) -> Sweep:
-    """The checked sweep file with the command line's overrides.
-
-    Nothing may reach for a hub's telemetry, and tokenizers must not start threads of their own.
-    """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    """The checked sweep file with the command line's overrides."""
+    quiet_libraries()
     from harness.sweep.loading import load_sweep
 
+    return load_sweep(path, overrides=overrides_of(sets, seeds, storage))
+
+
+def quiet_libraries() -> None:
+    """Nothing may reach for a hub's telemetry, and tokenizers must not start threads of their own."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def overrides_of(sets: Sequence[str] | None, seeds: str | None, storage: str | None) -> list[str]:
+    """``field=value`` of what the command line gives instead of the sweep file."""
     overrides = list(sets or [])
     if seeds is not None:
         overrides.append(f"seeds=[{seeds}]")
     if storage is not None:
         where = storage if "://" in storage else str(Path(storage).expanduser().resolve())
         overrides.append(f"storage={json.dumps(where)}")
-    return load_sweep(path, overrides=overrides)
+    return overrides
 
 
 def store_of(config: Sweep) -> RunStore:

@@ -30,7 +30,10 @@ def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> N
 
 
 def extract_with_bars(resolved: ResolvedSweep) -> list[BankRequest]:
-    """Extract what is missing with a progress bar per bank."""
+    """Extract what is missing with a progress bar per bank; where nothing is, print nothing."""
+    requests = list(resolved.banks.values())
+    if all(request.done for request in requests):
+        return resolved.extraction.missing(requests)  # which still checks what is there
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -47,4 +50,4 @@ def extract_with_bars(resolved: ResolvedSweep) -> list[BankRequest]:
                 bars[key] = progress.add_task(f"embed {request.spec.id}", total=total)
             progress.update(bars[key], completed=done, total=total)  # type: ignore[arg-type]
 
-        return resolved.extraction.missing(list(resolved.banks.values()), show)
+        return resolved.extraction.missing(requests, show)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
 
-from harness.cli.common import Seeds, Set, Storage, interruptible, open_sweep, stderr, stdout, store_of
-from harness.cli.embed import extract_with_bars
-from harness.cli.live import LiveLine
+from harness.cli.common import (
+    Seeds,
+    Set,
+    Storage,
+    interruptible,
+    open_sweep,
+    overrides_of,
+    quiet_libraries,
+    stderr,
+    stdout,
+    store_of,
+)
+from harness.cli.pick_plan import print_plan
+from harness.cli.stages import StageRunner
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.run.picked import PickRecord
     from harness.run.picking import Limits
-    from harness.run.records import CellRecord
-    from harness.sweep.plan import Plan
+    from harness.run.store import RunStore
+    from harness.sweep.config import Sweep
 
 PREFIXES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -38,6 +51,7 @@ def pick(
     at_most_gap: Annotated[
         float | None, typer.Option(help="What is not worth more rows, steps or another pair, in the metric's units.")
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only print what it will cost at most, by stages.")] = False,
     seeds: Seeds = None,
     storage: Storage = None,
     set_: Set = None,
@@ -49,48 +63,67 @@ def pick(
     Example: harness pick sweeps/quickstart.yaml --out model
     """
     limits = limits_of(within)
-    sets = [*(set_ or []), *([] if at_most_gap is None else [f"pick.at_most_gap={at_most_gap}"])]
     sides = {"image_encoders": image_encoders, "text_encoders": text_encoders}
+    sets = [f"{side}={yaml.safe_dump(names_of(names)).strip()}" for side, names in sides.items() if names is not None]
+    sets += [*(set_ or []), *([] if at_most_gap is None else [f"pick.at_most_gap={at_most_gap}"])]
     if sweep_file is None:
-        sweep_file, storage = written_sweep(sides, data, storage)
+        config, written = sweep_of_options(sides, data, overrides_of(sets, seeds, storage or "runs"))
     elif data is not None:
         raise HarnessError("give a sweep file or --data, not both", where="--data")
-    sets += [f"{side}={yaml.safe_dump(names_of(names)).strip()}" for side, names in sides.items() if names is not None]
-    config = open_sweep(sweep_file, sets, seeds, storage)
-    from harness.export.folder import check_free, export_connector
+    else:
+        config, written = open_sweep(sweep_file, sets, seeds, storage), ""
+    if plan:
+        print_plan(config)
+        return
+    from harness.export.folder import check_free
+    from harness.run.backends.base import BACKENDS
+    from harness.run.picking import StageFailed
     from harness.run.picking import pick as run_pick
 
-    store = store_of(config.model_copy(update={"name": f"{config.name}-pick"}))
+    BACKENDS.get(backend)
     if out is not None:
         check_free(out)
-    with interruptible():
-        record = run_pick(config, lambda plan: _run_stage(plan, backend, address), limits)
+    runner = StageRunner(stderr, backend, address)
+    try:
+        with interruptible():
+            record = run_pick(config, runner, limits, runner.told)
+    except StageFailed as failed:
+        stderr.print(f"failed: {failed}; the same command tries again", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    folder = _hand_over(config, record, out)
+    if sweep_file is None:
+        store = _store(config)
+        store.blobs.put("sweep.yaml", f"# Written by harness pick.\n{written}".encode())
+        sweep_file = Path(store.where) / "sweep.yaml"
+    grid = f"harness sweep {shlex.quote(str(_here(sweep_file)))}"
+    ahead = f'next: harness.load("{_here(folder)}") in Python opens it; {grid} runs the whole grid'
+    stdout.print(ahead, soft_wrap=True, markup=False, highlight=False)
+
+
+def _store(config: Sweep) -> RunStore:
+    return store_of(config.model_copy(update={"name": f"{config.name}-pick"}))
+
+
+def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> Path:
+    """Export the model, write the page and print the verdict; returns the model's folder."""
+    from harness.export.folder import export_connector
+    from reports.pick_page import write_pick
+
+    store = _store(config)
     last = store_of(config.model_copy(update={"name": record.run}))
     folder = out or Path(store.where) / "models" / record.run
     if out is not None or not folder.exists():
         folder = export_connector(last, record.label, record.pair, folder)
-    from reports.pick_page import write_pick
-
     for sentence in write_pick(record, last, store.under("report"), str(folder)):
         stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    stdout.print(f"model: {folder}\nreport: {store.where}/report/index.html", soft_wrap=True, markup=False)
+    where = _here(folder), _here(Path(store.where)) / "report" / "index.html"
+    stdout.print("model: {}\nreport: {}".format(*where), soft_wrap=True, markup=False, highlight=False)
+    return folder
 
 
-def _run_stage(plan: Plan, backend: str, address: str | None) -> CellRecord:
-    """Embed what the stage needs, and run its one cell if it has not run."""
-    from harness.run.execute import prepare, run_missing
-
-    store = store_of(plan.sweep)
-    sides = f"{len(plan.resolved.images)} image x {len(plan.resolved.texts)} text encoders"
-    splits = plan.resolved.index.splits
-    rows = f"{len(splits['train'])} training and {len(splits['validation'])} validation images"
-    stderr.print(f"{plan.sweep.name}: {sides}, {rows}", highlight=False, soft_wrap=True)
-    todo = prepare(plan, store, extract_with_bars)
-    if todo.cells:
-        with LiveLine(len(todo.cells), todo.done, plan.resolved.higher_is_better, stderr) as line:
-            run_missing(plan, store, todo, line, backend=backend, address=address)
-    (cell,) = plan.cells
-    return store.record(cell.key)
+def _here(path: Path) -> Path:
+    """The path from the current folder, where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def limits_of(text: str | None) -> Limits:
@@ -115,39 +148,41 @@ def limits_of(text: str | None) -> Limits:
     return Limits(seconds=limit) if unit in SECONDS else Limits(flops=limit)
 
 
-def written_sweep(sides: dict[str, str | None], data: Path | None, storage: str | None) -> tuple[Path, str]:
-    """A sweep file made of the options, and the storage in which it lies.
+def sweep_of_options(sides: dict[str, str | None], data: Path | None, overrides: list[str]) -> tuple[Sweep, str]:
+    """The sweep that the options stand for, and how it would be written in a file.
 
     Args:
         sides: ``image_encoders`` and ``text_encoders``, each comma-separated.
         data: The table of pictures and captions.
-        storage: As given; ``runs`` below the current folder by default.
+        overrides: ``field=value`` of the other options.
 
     Raises:
-        HarnessError: Something is missing.
+        HarnessError: Something is missing or wrong.
     """
     if data is None or None in sides.values():
         fix = "harness pick SWEEP, or --image-encoders ... --text-encoders ... --data pairs.csv"
         raise HarnessError("neither a sweep file nor data with encoders of both sides", fix=fix)
     if not data.is_file():
         raise HarnessError("no such file", where=str(data), fix="a CSV, JSONL or Parquet file, one picture a row")
-    written = {
-        "name": "".join(c if c.isalnum() or c in "._-" else "-" for c in data.stem).lstrip("._-") or "data",
-        "data": {
-            "kind": "manifest",
-            "file": str(data.absolute()),
-            "image": "path",
-            "captions": ["caption"],
-            "root": str(data.absolute().parent),
-        },
-        **{side: names_of(names or "") for side, names in sides.items()},
-        "methods": {"ape": {"epochs": 30, "batch_size": 128, "lr": [2.5e-3, 1.0e-2, 4.0e-2]}},
+    quiet_libraries()
+    from harness.data.load import load_dataset
+    from harness.sweep.loading import sweep_of
+
+    table = {
+        "kind": "manifest",
+        "file": str(data.absolute()),
+        "image": "path",
+        "captions": ["caption"],
+        "root": str(data.absolute().parent),
     }
-    where = Path(storage or "runs")
-    file = where / f"{written['name']}-pick" / "sweep.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("# Written by harness pick.\n" + yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
-    return file, str(where)
+    rows = len(load_dataset(table).index().splits["train"])
+    values = {
+        "name": "".join(c if c.isalnum() or c in "._-" else "-" for c in data.stem).lstrip("._-") or "data",
+        "data": table,
+        "methods": {"ape": {"epochs": 30, "batch_size": min(128, rows), "lr": [2.5e-3, 1.0e-2, 4.0e-2]}},
+    }
+    config = sweep_of(values, Path("options"), overrides=overrides)
+    return config, yaml.safe_dump(values, sort_keys=False)
 
 
 def names_of(text: str) -> list[str]:

@@ -8,12 +8,14 @@ from harness.cli.common import Seeds, Set, Storage, SweepFile, open_sweep, stdou
 def validate(sweep_file: SweepFile, seeds: Seeds = None, storage: Storage = None, set_: Set = None) -> None:
     """Check that every name resolves, every file exists and all shapes agree. Extracts and trains nothing."""
     config = open_sweep(sweep_file, set_, seeds, storage)
+    from harness.run.stages import check_pick
     from harness.sweep.estimates import check
     from harness.sweep.plan import make_plan
     from harness.sweep.resolve import ResolvedSweep
 
     planned = make_plan(ResolvedSweep(config))
     check(planned)
+    check_pick(config)
     splits = ", ".join(f"{len(rows)} {name}" for name, rows in planned.resolved.index.splits.items())
     stdout.print(
         f"ok: {len(planned.resolved.images)} image x {len(planned.resolved.texts)} text encoders, "

@@ -54,7 +54,7 @@ class PartNotes(Record):
 
 
 @dataclass(frozen=True)
-class Part:
+class BankPart:
     """One finished part.
 
     Attributes:
@@ -117,13 +117,13 @@ class Parts:
                 file.unlink(missing_ok=True)
         write_atomic(self.folder / SOURCE, source.model_dump_json().encode())
 
-    def read(self) -> list[Part]:
+    def read(self) -> list[BankPart]:
         """Every part that is whole, in the order of their first rows. A torn one counts as not there."""
         found = []
         for file in self.folder.glob("part-*.npy"):
             try:
                 rows = np.load(file.with_suffix(".rows"), allow_pickle=False)
-                part = Part(file, rows)
+                part = BankPart(file, rows)
                 whole = part.array.shape == (len(rows), self.dim) and part.array.dtype == np.dtype(self.dtype)
             except (OSError, ValueError, EOFError):
                 continue
@@ -176,7 +176,7 @@ class Held:
         dtype: How rows are stored.
     """
 
-    def __init__(self, folder: Path, parts: Sequence[Part], dim: int, dtype: BankDtype) -> None:
+    def __init__(self, folder: Path, parts: Sequence[BankPart], dim: int, dtype: BankDtype) -> None:
         self._folder, self._parts, self._dim, self._dtype = folder, parts, dim, dtype
         top = 1 + max([int(part.rows[-1]) for part in parts], default=-1)
         self._part_of, self._place = np.full(top, -1), np.zeros(top, dtype=np.int64)

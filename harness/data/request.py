@@ -82,6 +82,15 @@ class BankRequest:
             return whole.model_copy(update=update)
         return self._partial_meta(self.rows)
 
+    @property
+    def flops_per_row(self) -> float | None:
+        """FLOPs of embedding one row, as counted when any were embedded, else as stated; None where not known."""
+        meta = Bank(self.path).meta if (self.path / META).is_file() else None
+        if meta and meta.encode_flops is not None:
+            return meta.encode_flops / meta.count
+        source = self._partial.parts.source
+        return self.info.flops_per_sample if source is None or source.flops is None else source.flops
+
     def _partial_meta(self, rows: Int64[np.ndarray, " rows"]) -> BankMeta:
         parts, source = self._partial.parts, self._partial.parts.source
         held = parts.read()

@@ -48,6 +48,12 @@ class WayCost(Record):
         """Both."""
         return self.connectors + self.encode
 
+    def times(self, other: "WayCost") -> tuple[float | None, float | None, float | None]:
+        """How many times the other's this is: embedding, connectors, both. None where the other costs nothing."""
+        pairs = (self.encode, other.encode), (self.connectors, other.connectors), (self.total, other.total)
+        encode, connectors, total = (own / base if base else None for own, base in pairs)
+        return encode, connectors, total
+
 
 class PickRecord(Record):
     """What a pick has come to.
@@ -85,10 +91,10 @@ class PickRecord(Record):
 
     @property
     def saving(self) -> float | None:
-        """How many times more the grid would have cost, end to end."""
-        return self.grid.total / self.cost.total if self.grid and self.cost.total else None
+        """How many times more the grid would have cost, end to end; None where that is not known."""
+        return None if self.grid is None or self.unknown else self.grid.times(self.cost)[2]
 
     @property
     def connector_saving(self) -> float | None:
         """The same without embedding."""
-        return self.grid.connectors / self.cost.connectors if self.grid and self.cost.connectors else None
+        return None if self.grid is None else self.grid.times(self.cost)[1]

@@ -6,64 +6,54 @@ their side. Rows grow while that pays. The last stage polishes the connector tha
 data. Stages are runs in the store, so an interrupted pick goes on where it stopped.
 """
 
-import hashlib
-import json
-import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.contract.pairs import Pair
-from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
 from harness.run.picked import PickRecord, StageRecord, WayCost
 from harness.run.records import CellRecord
-from harness.sweep.config import EncoderConfig, MethodConfig, PickConfig, Sweep
-from harness.sweep.encoding import EncodingCost, encoding_cost
+from harness.run.stages import (
+    LABEL,
+    Stage,
+    candidates,
+    check_pick,
+    encoding_of,
+    first_stage,
+    larger_stage,
+    last_stage,
+    remaining,
+    stage_sweep,
+)
+from harness.sweep.config import Sweep
+from harness.sweep.encoding import EncodingCost
 from harness.sweep.estimates import estimates
 from harness.sweep.plan import Plan, make_plan
 from harness.sweep.resolve import ResolvedSweep
 
-LABEL = "pick"
-"""What a stage calls its only method."""
 
-SHARE = 0.1
-"""Share of the training images in the first stage of small data."""
-
-FEWEST = 100
-"""Training images of the first stage at least."""
-
-BATCH = 128
-"""Samples of an update where ``pick.settings`` does not say."""
-
-RunStage = Callable[[Plan], CellRecord]
-"""Runs the plan of a stage; returns its cell."""
+class StageFailed(HarnessError):
+    """The cell of a stage failed or diverged."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage.
+class Ran:
+    """A stage that has been run.
 
     Attributes:
-        number: From 1.
-        images: Image encoders that are left.
-        texts: Text encoders that are left.
-        train: Training images.
-        validation: Validation images.
-        last: Whether the connector is polished and measured on test data.
+        cell: Its cell.
+        seconds: What it took, embedding included, also where it was run by an earlier command.
     """
 
-    number: int
-    images: tuple[str, ...]
-    texts: tuple[str, ...]
-    train: int
-    validation: int
-    last: bool = False
+    cell: CellRecord
+    seconds: float
 
-    @property
-    def work(self) -> int:
-        """Rows times encoders, which the seconds of a stage are taken to grow with."""
-        return (self.train + self.validation) * (len(self.images) + len(self.texts))
+
+RunStage = Callable[[Stage, Plan], Ran]
+"""Runs the plan of a stage, or reads what it came to."""
+
+Told = Callable[[Stage, StageRecord], None]
+"""Hears what a stage came to."""
 
 
 @dataclass(frozen=True)
@@ -74,57 +64,31 @@ class Limits:
     seconds: float | None = None
 
 
-def pick(sweep: Sweep, run: RunStage, limits: Limits | None = None) -> PickRecord:
+def pick(sweep: Sweep, run: RunStage, limits: Limits | None = None, told: Told | None = None) -> PickRecord:
     """Race the sweep's pairs on growing samples, and make the connector of the one that is left.
 
     Args:
         sweep: What is chosen among.
         run: Runs a stage.
         limits: What may be spent. The first and the last stage run whatever they say.
+        told: Hears what each stage came to.
 
     Raises:
-        HarnessError: The sweep does not resolve, no pair meets its constraints, or a stage failed.
+        StageFailed: The cell of a stage failed.
+        HarnessError: The sweep does not resolve, or no pair meets its constraints.
     """
+    check_pick(sweep)
     whole = make_plan(ResolvedSweep(sweep))
     whole.check_constraints()
-    settings = sweep.pick
-    splits = whole.resolved.index.splits
-    most = min(len(splits["train"]), settings.most or math.inf)
-    validation = min(len(splits["validation"]), settings.validation)
-    race = _Race(sweep, run, limits or Limits())
-    stage = first_stage(whole, settings)
+    race = _Race(whole, run, limits or Limits(), told)
+    stage = first_stage(whole)
     while True:
         found = race.run(stage)
-        images, texts = remaining(found.racing, stage, settings)
-        rows = int(min(math.ceil(stage.train * settings.growth), most))
-        larger = Stage(stage.number + 1, images, texts, rows, validation)
-        if race.enough(settings.at_most_gap) or stage.train >= most or not race.affordable(stage, larger):
+        larger = larger_stage(stage, *remaining(found.racing, stage, sweep.pick), whole)
+        if race.enough(sweep.pick.at_most_gap) or larger.train <= stage.train or not race.affordable(stage, larger):
             break
         stage = larger
-    pair = found.racing[0]
-    final = replace(stage, number=stage.number + 1, images=(pair[0],), texts=(pair[1],), last=True)
-    return race.finish(replace(final, validation=validation), whole)
-
-
-def first_stage(whole: Plan, settings: PickConfig) -> Stage:
-    """All encoders on few rows: ``pick.first`` training images, or a tenth of them where the data is small."""
-    resolved, splits = whole.resolved, whole.resolved.index.splits
-    train = len(splits["train"])
-    rows = min(settings.first, settings.most or math.inf, max(FEWEST, math.ceil(SHARE * train)), train)
-    validation = min(len(splits["validation"]), settings.validation, int(rows))
-    return Stage(1, tuple(resolved.images), tuple(resolved.texts), int(rows), validation)
-
-
-def remaining(racing: Sequence[Pair], stage: Stage, settings: PickConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Encoders that go on: those of racing pairs, and of each side no more than the stage may keep, the best first.
-
-    All pairs of these go on, also one that had left the race: more rows may bring it back.
-    """
-    found = []
-    for side, names in enumerate((stage.images, stage.texts)):
-        best_first = list(dict.fromkeys(pair[side] for pair in racing))
-        found.append(tuple(best_first[: max(1, math.ceil(settings.keep * len(names)))]))
-    return found[0], found[1]
+    return race.finish(last_stage(stage, found.racing[0], whole))
 
 
 def not_separated(stages: Sequence[StageRecord]) -> list[Pair]:
@@ -143,47 +107,58 @@ def not_separated(stages: Sequence[StageRecord]) -> list[Pair]:
 class _Race:
     """Stages that have been run, and what they cost."""
 
-    def __init__(self, sweep: Sweep, run: RunStage, limits: Limits) -> None:
-        self._sweep, self._run, self._limits = sweep, run, limits
+    def __init__(self, whole: Plan, run: RunStage, limits: Limits, told: Told | None) -> None:
+        self._whole, self._sweep, self._run, self._limits, self._told = whole, whole.sweep, run, limits, told
+        self._sign = 1.0 if whole.resolved.higher_is_better else -1.0
+        grid_cost(whole)  # a grid that cannot be planned is said before anything is spent
         self._done: list[StageRecord] = []
-        self._sign = 1.0
-        self._encoded: dict[tuple[str, str], EncodingCost] = {}
-        self._began = self._stage_began = time.monotonic()
+        self._seconds: list[float] = []
+        self._encoded: dict[tuple[str, str, str], EncodingCost] = {}
 
     def run(self, stage: Stage) -> StageRecord:
         """Run a stage, or read what it came to."""
-        self._stage_began = time.monotonic()
         plan = make_plan(ResolvedSweep(stage_sweep(self._sweep, stage)))
-        record = self._run(plan)
+        ran = self._run(stage, plan)
+        record = ran.cell
         if record.status != "done":
-            raise HarnessError(f"stage {stage.number} {record.status}: {record.error}", where=plan.sweep.name)
-        resolved = plan.resolved
-        self._sign = 1.0 if resolved.higher_is_better else -1.0
+            raise StageFailed(f"stage {stage.number} {record.status}: {record.error}", where=plan.sweep.name)
+        splits = plan.resolved.index.splits
+        racing, score = self._left(plan, record)
+        before = self._total().encode
+        self._encoded |= encoding_of(plan)
+        found = StageRecord(
+            run=plan.sweep.name,
+            images=stage.images,
+            texts=stage.texts,
+            train_images=len(splits["train"]),
+            validation_images=len(splits["validation"]),
+            racing=racing,
+            score=score,
+            flops=record.ledger.total,
+            encode_flops=self._total().encode - before,
+            seconds=record.device_s,
+        )
+        self._done.append(found)
+        self._seconds.append(ran.seconds)
+        if self._told is not None:
+            self._told(stage, found)
+        return found
+
+    def _left(self, plan: Plan, record: CellRecord) -> tuple[list[Pair], float]:
+        """Pairs that may be picked and are in the race, best first, and the best one's score."""
         scores = {(entry.image, entry.text): entry.score for entry in record.metrics}
-        allowed = sorted((pair for pair in scores if plan.allows(pair)), key=lambda pair: -self._sign * scores[pair])
+        best_first = sorted(scores, key=lambda pair: -self._sign * scores[pair])
+        allowed = [pair for pair in best_first if plan.allows(pair)]
         if not allowed:
             raise HarnessError(
                 "no pair is known to meet the constraints",
                 where="selection.constraints",
                 fix="loosen them, or state the encoders' facts",
             )
+        if allowed[0] != best_first[0]:
+            return allowed, scores[allowed[0]]  # they lost to a pair that may not be picked, not to each other
         racing = [pair for pair in allowed if pair in record.racing] or allowed[:1]
-        before = self._total().encode
-        self._encoded |= _encoding(plan)
-        found = StageRecord(
-            run=plan.sweep.name,
-            images=stage.images,
-            texts=stage.texts,
-            train_images=len(resolved.index.splits["train"]),
-            validation_images=len(resolved.index.splits["validation"]),
-            racing=racing,
-            score=scores[racing[0]],
-            flops=record.ledger.total,
-            encode_flops=self._total().encode - before,
-            seconds=record.device_s,
-        )
-        self._done.append(found)
-        return found
+        return racing, scores[racing[0]]
 
     def enough(self, at_most_gap: float) -> bool:
         """Whether the last growth gained less than that. Scores on unlike validation images do not say."""
@@ -193,38 +168,38 @@ class _Race:
 
     def affordable(self, stage: Stage, larger: Stage) -> bool:
         """Whether another stage, and the last one after it, fit into the limits."""
-        now, limits = time.monotonic(), self._limits
-        if limits.seconds is not None:
-            ahead = (now - self._stage_began) * 2 * larger.work / stage.work
-            if now - self._began + ahead > limits.seconds:
+        if self._limits.seconds is not None:
+            ahead = self._seconds[-1] * 2 * larger.work / stage.work
+            if sum(self._seconds) + ahead > self._limits.seconds:
                 return False
-        if limits.flops is None:
+        if self._limits.flops is None:
             return True
         plan = make_plan(ResolvedSweep(stage_sweep(self._sweep, replace(larger, last=True))))
         known = {key: cost.flops for key, cost in self._encoded.items()}
-        more = sum(cost.flops - known.get(key, 0.0) for key, cost in _encoding(plan).items())
+        more = sum(cost.flops - known.get(key, 0.0) for key, cost in encoding_of(plan).items())
         planned = estimates(plan)[LABEL].flops_ours
         ahead = more + (2 * planned["total"] if planned else 0.0)  # this stage, and the last one on the same rows
-        return self._total().total + ahead <= limits.flops
+        return self._total().total + ahead <= self._limits.flops
 
-    def finish(self, stage: Stage, whole: Plan) -> PickRecord:
+    def finish(self, stage: Stage) -> PickRecord:
         """The last stage, and what everything came to."""
         found = self.run(stage)
-        grid, label = grid_cost(whole)
+        grid, label = grid_cost(self._whole)  # what embedding costs per row is known by now
+        costs = (*encoding_of(self._whole).values(), *self._encoded.values())
         return PickRecord(
             name=self._sweep.name,
             pair=found.racing[0],
             run=found.run,
             label=LABEL,
             not_separated=not_separated(self._done[:-1]),
-            candidates=len(whole.resolved.pairs),
+            candidates=len(candidates(self._whole)),
             metric=self._sweep.selection.metric,
             validation=found.score,
             stages=self._done,
             cost=self._total(),
             grid=grid,
             grid_label=label,
-            unknown=tuple(sorted({name for cost in self._encoded.values() for name in cost.unknown})),
+            unknown=tuple(sorted({name for cost in costs for name in cost.unknown})),
         )
 
     def _total(self) -> WayCost:
@@ -240,42 +215,4 @@ def grid_cost(whole: Plan) -> tuple[WayCost | None, str | None]:
     planned = estimates(whole)[label].flops_ours if label is not None else None
     if planned is None:
         return None, None
-    return WayCost(connectors=planned["total"], encode=sum(c.flops for c in _encoding(whole).values())), label
-
-
-def _encoding(plan: Plan) -> dict[tuple[str, str], EncodingCost]:
-    """(modality, encoder) -> what embedding its rows of the main data costs."""
-    resolved = plan.resolved
-    own = [request for request in resolved.banks.values() if request.dataset is resolved.dataset]
-    return {(request.info.modality, request.spec.id): encoding_cost([request]) for request in own}
-
-
-def stage_sweep(sweep: Sweep, stage: Stage) -> Sweep:
-    """The sweep of a stage: its encoders, its rows, one method, one seed.
-
-    Its name says what it holds, so that other settings never meet another stage's cells.
-    """
-    pick = sweep.pick
-    settings = {**pick.settings, "polish": stage.last, "at_most_gap": pick.at_most_gap}
-    settings["batch_size"] = min(pick.settings.get("batch_size", BATCH), stage.train)
-    tasks = [task for task in sweep.tasks if task.label == sweep.selection.task or (stage.last and task.data is None)]
-    made = sweep.model_copy(
-        update={
-            "image_encoders": _written(sweep.image_encoders, stage.images),
-            "text_encoders": _written(sweep.text_encoders, stage.texts),
-            "sample": SampleConfig(train=stage.train, validation=stage.validation, test=pick.test if stage.last else 0),
-            "first_image_encoders": None,
-            "tasks": tasks,
-            "methods": {LABEL: MethodConfig(method=pick.method, config=settings)},
-            "reference": None,
-            "seeds": sweep.seeds[:1],
-        }
-    )
-    content = made.model_dump(mode="json", exclude={"name", "storage", "source", "pick", "bank"})
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return made.model_copy(update={"name": f"{sweep.name}-pick-{stage.number}-{digest[:8]}"})
-
-
-def _written(configs: Sequence[EncoderConfig] | None, names: Sequence[str]) -> list[EncoderConfig]:
-    known = {config.id: config for config in configs or ()}
-    return [known.get(name, EncoderConfig(id=name)) for name in names]
+    return WayCost(connectors=planned["total"], encode=sum(c.flops for c in encoding_of(whole).values())), label

@@ -181,6 +181,7 @@ class PickConfig(Section):
         method: What races pairs and trains the connector: ``winner`` or a plug-in with its fields ``polish``,
             ``at_most_gap`` and ``batch_size``. Its other settings are further fields of ``settings``.
         settings: Its settings, e.g. ``batch_size``.
+        resources: What a stage holds while it runs.
         first: Training images of the first stage at most; of small data a tenth, at least 100.
         growth: Times the training images of one stage that the next one has.
         most: Most training images that are embedded; None: all that there are.
@@ -193,13 +194,23 @@ class PickConfig(Section):
 
     method: str = "winner"
     settings: dict[str, Any] = {}
+    resources: Resources = Resources()
     first: Annotated[int, Field(gt=1)] = 1000
     growth: Annotated[float, Field(gt=1)] = 4.0
-    most: Annotated[int, Field(gt=1)] | None = 16_000
+    most: Annotated[int, Field(gt=1)] | None = 12_000
     validation: Annotated[int, Field(gt=1)] = 500
     test: Annotated[int, Field(gt=1)] = 2000
     keep: Annotated[float, Field(gt=0, le=1)] = 0.3333
     at_most_gap: Annotated[float, Field(ge=0)] = 0.005
+
+    @field_validator("settings")
+    @classmethod
+    def _leaves_the_stages_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if "polish" in value:
+            raise ValueError("polish is not set here: the last stage polishes, and no other")
+        if "at_most_gap" in value:
+            raise ValueError("at_most_gap is not set here, but as pick.at_most_gap")
+        return value
 
 
 class BankConfig(Section):

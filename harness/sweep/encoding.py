@@ -53,8 +53,7 @@ def encoding_cost(requests: Iterable[BankRequest]) -> EncodingCost:
     seconds: float | None = 0.0
     unknown = []
     for request in requests:
-        meta, info = request.read_meta(), request.info
-        per_row = meta.encode_flops / meta.count if meta and meta.encode_flops is not None else info.flops_per_sample
+        per_row, info = request.flops_per_row, request.info
         todo = request.left if request.dataset.own_encoders(info.modality) is None else 0
         disk += float(request.count) * info.dim * np.dtype(request.dtype).itemsize
         if per_row is None:

@@ -28,6 +28,24 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = ()) -> Sweep:
     node, values = parsed(path)
     if not isinstance(values, dict):
         raise HarnessError("is not a mapping of fields", where=str(path), fix="start with `name: ...`")
+    return _checked(values, path, node, overrides)
+
+
+def sweep_of(values: dict[str, Any], path: Path, *, overrides: Sequence[str] = ()) -> Sweep:
+    """Check what would be the content of a sweep file.
+
+    Args:
+        values: Its fields; overrides are written into them.
+        path: Where it would lie: relative paths start in its folder.
+        overrides: As in ``load_sweep``.
+
+    Raises:
+        HarnessError: One line with the field.
+    """
+    return _checked(values, path, None, overrides)
+
+
+def _checked(values: dict[str, Any], path: Path, node: yaml.Node | None, overrides: Sequence[str]) -> Sweep:
     for override in overrides:
         _override(values, override)
     try:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from harness.contract.budget import Budget
 from harness.contract.method import METHODS, Method, TrainsPairsAlone, estimate_of, takes_budget
@@ -11,7 +12,7 @@ from harness.contract.pairs import Pair
 from harness.contract.stopping import AsyncPolicy, Policy
 from harness.errors import HarnessError
 from harness.sweep.config import MethodConfig, Sweep
-from harness.sweep.constraints import MEASURED, may_meet, meets
+from harness.sweep.constraints import MEASURED, Encoders, may_meet, meets
 from harness.sweep.encoders import encoder_record
 from harness.sweep.ends import ends_of
 from harness.sweep.keys import cell_key, without_folder
@@ -139,10 +140,22 @@ class Plan:
 
     def allows(self, pair: Pair) -> bool:
         """Whether a pair is known to meet the constraints on what may be picked."""
-        resolved, given = self.resolved, self.sweep.selection.constraints.model_dump(exclude_none=True)
-        sides = zip(("image", "text"), pair, strict=True)
-        image, text = (encoder_record(resolved.bank(resolved.dataset, side, name)) for side, name in sides)
-        return meets((image, text), given)
+        given = self._constraints
+        return not given or meets(self._encoders(pair), given)
+
+    def may_allow(self, pair: Pair) -> bool:
+        """Whether a pair may turn out to meet them once it is embedded."""
+        given = self._constraints
+        return not given or may_meet(self._encoders(pair), given)
+
+    @property
+    def _constraints(self) -> Mapping[str, Any]:
+        return self.sweep.selection.constraints.model_dump(exclude_none=True)
+
+    def _encoders(self, pair: Pair) -> Encoders:
+        dataset, (image, text) = self.resolved.dataset, pair
+        found = self.resolved.bank(dataset, "image", image), self.resolved.bank(dataset, "text", text)
+        return encoder_record(found[0]), encoder_record(found[1])
 
     def check_constraints(self, *, without_data: bool = False) -> None:
         """Find constraints that no pair can meet, from what is known before anything is extracted.

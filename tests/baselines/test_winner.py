@@ -103,4 +103,4 @@ def test_the_same_seed_gives_the_same_numbers(make: Maker) -> None:
 def test_it_is_registered_for_what_it_hands_over() -> None:
     cls = METHODS.get("winner")
     assert isinstance(cls, Recommended)
-    assert set(cls.recommended_for) == {"selection", "winner"}
+    assert set(cls.recommended_for) == {"winner"}

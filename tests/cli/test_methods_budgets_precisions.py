@@ -18,14 +18,15 @@ NEEDS = {
 }
 """What a method cannot do without, beside its budget."""
 IN_RUNGS = ("ape_asha", "ape_halving")
-TRAINED = [name for name in METHODS.names() if issubclass(METHODS.get(name), Recipe)]
-OTHERS = [name for name in METHODS.names() if name not in TRAINED]
+WITH_STEPS = [name for name in METHODS.names() if issubclass(METHODS.get(name), Recipe)]
+TRAINED = [name for name in WITH_STEPS if takes_budget(METHODS.get(name))]  # type: ignore[arg-type]
+OTHERS = [name for name in METHODS.names() if name not in WITH_STEPS]
 
 
 def setting(name: str, *more: str) -> tuple[str, ...]:
     """``--set`` of this one method with these fields, in a world that has what any method asks for."""
     fields_of = ", ".join(field for field in (NEEDS.get(name, ""), *more) if field)
-    batch = "batch_size: 32, " if name in TRAINED else ""
+    batch = "batch_size: 32, " if name in WITH_STEPS else ""
     world = "data={kind: synthetic, rows: 400, image_encoders: 3, text_encoders: 2, image_dims: [12], text_dims: [8], "
     facts = "image_params: [10, 11, 12], text_params: [5, 4], classes: 4, seed: 0}"
     return ("--set", world + facts, "--set", f"methods={{{name}: {{{batch}{fields_of}}}}}", "--set", "reference=null")
@@ -61,6 +62,16 @@ def test_a_trained_method_needs_exactly_one_budget_and_a_known_precision(world, 
     told = refused(world, "validate", "world.yaml", *wrong)
     assert f"methods.{name}" in told
     assert "'fp32', 'bf16', 'fp16' or 'fp64'" in told
+    assert nothing_is_left(world)
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_STEPS if name not in TRAINED])
+def test_a_method_that_ends_by_itself_takes_every_precision_and_no_budget(world, refused, name: str) -> None:
+    for precision in ("fp32", "bf16", "fp16", "fp64"):
+        assert world.invoke("validate", "world.yaml", *setting(name, f"precision: {precision}"))[0] == 0
+    for budget, limit in LIMITS.items():
+        told = refused(world, "validate", "world.yaml", *setting(name, f"{budget}: {limit}"))
+        assert f"takes no budget, but {budget} is given (leave it out)" in told
     assert nothing_is_left(world)
 
 

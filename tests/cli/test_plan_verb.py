@@ -141,4 +141,5 @@ def test_what_is_left_to_embed_shrinks_with_what_has_been(world) -> None:
     world.harness("embed", "pictures.yaml")
     assert encoding()["flops_left"] == 0
     after = encoding("--set", "sample.train=10")
+    assert after["flops"] == pytest.approx(13 * after["flops_left"] / 4), "what was counted is of all rows alike"
     assert after["flops_left"] == pytest.approx(4 * per_picture, rel=0.05), "the count of the loaded encoder"

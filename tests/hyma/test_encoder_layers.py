@@ -1,10 +1,16 @@
 """One layer per encoder: what pairs share, how they start, what a step costs and what sharing gains."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load
 
-from harness.method import Dims
+from harness.connectors.affine import affine, affine_shapes
+from harness.contract.budget import Budget
+from harness.errors import HarnessError
+from harness.method import ConnectorKind, Dims, Tensors, TensorShape
 from harness.sweep.estimates import estimates
 from hyma.encoder_layers import EncoderLayers, TwoFactors, merged
 
@@ -28,6 +34,21 @@ GRID = """
     reference: ape
     seeds: [0]
 """
+
+
+def test_one_layer_that_is_not_linear_cannot_be_shared_out(sizes_of) -> None:
+    class OneLayer(ConnectorKind):
+        name = "one_layer"
+
+        def shapes(self, dims: Dims) -> Mapping[str, TensorShape]:
+            return affine_shapes("only", dims.in_dim, dims.out_dim)
+
+        def apply(self, tensors: Tensors, x: torch.Tensor) -> torch.Tensor:
+            return affine(x, tensors["only.weight"], tensors["only.bias"]).relu()
+
+    sizes = replace(sizes_of([8], [8]), connector=OneLayer())
+    with pytest.raises(HarnessError, match="'one_layer' connector has one layer"):
+        EncoderLayers(space_dim=4, pairs_per_step=1).estimate(sizes, Budget(updates_per_pair=1))
 
 
 def test_merged_layers_map_as_both_in_turn() -> None:
