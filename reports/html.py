@@ -87,13 +87,18 @@ class GapSection:
 
 def environment() -> Environment:
     """Where the pages' templates are."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("reports"),
         autoescape=lambda name: name is not None and ".html" in name,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    made.filters["defined"] = _defined
+    made.filters["defined_md"] = _defined_md
+    made.globals["definitions"] = DEFINITIONS
+    return made
 
 
 PAGES = {"index.html": "index.html.j2", "report.md": "report.md.j2"}
@@ -102,9 +107,6 @@ PAGES = {"index.html": "index.html.j2", "report.md": "report.md.j2"}
 def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[str]]) -> list[str]:
     """Write ``index.html`` and ``report.md``; returns their names."""
     templates = environment()
-    templates.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    templates.filters["defined"] = _defined
-    templates.filters["defined_md"] = _defined_md
     content = _content(analysis)
     figures = [
         Plot(name, CAPTIONS[name], base64.b64encode(into.get(files[0])).decode()) for name, files in plots.items()
@@ -158,7 +160,6 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "frontier_table": frontier_table(analysis),
         "gaps": [GapSection(gap.line, _cells(gap), len(gap.cells) - FEW_CELLS) for gap in analysis.gaps],
         "warnings": [(label, text) for label, texts in analysis.warnings.items() for text in texts],
-        "definitions": DEFINITIONS,
         "parameters": json.dumps(manifest.sweep, indent=1, default=str),
         "provenance": json.dumps(manifest.provenance, indent=1, default=str),
         "compared": analysis.reference is not None,

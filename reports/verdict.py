@@ -8,7 +8,7 @@ from reports.recommendation import Recommendation
 from reports.rows import MethodResult
 from reports.tuning import is_untuned
 from reports.unreferenced import verdict_without_reference
-from reports.wording import counted, estimated, every_seed, pair_name
+from reports.wording import counted, estimated, every_seed, pair_name, several
 
 SMOKE = (
     "This was a smoke run: one step per cell, to see that everything runs from end to end. Its numbers mean nothing, "
@@ -30,7 +30,8 @@ def verdict(analysis: Analysis) -> list[str]:
     if chosen is None:
         return [
             f"Nothing can be said yet: the reference ({reference.label}) has no finished pair "
-            f"({reference.summary.status.done} of {len(reference.data.cells)} cells are done)."
+            f"({reference.summary.status.done} of {len(reference.data.cells)} cells are done).",
+            *_meanwhile(analysis),
         ]
     result = analysis.methods[chosen.label]
     first, sure, spent = _which(analysis, result, chosen), _how_sure(analysis, chosen), _cost(analysis, result)
@@ -44,6 +45,17 @@ def _untested(analysis: Analysis) -> list[str]:
     picks = [f"{label} picks {pair_name(found.best_pair)}" for label, found in methods if found.best_pair]
     first = "No test data take part in this run, so nothing is known of how good a connector is on new data."
     return [first, f"On validation data {', '.join(picks)}."] if picks else [first]
+
+
+def _meanwhile(analysis: Analysis) -> list[str]:
+    """What other methods hand over while the reference has nothing yet; empty where none does."""
+    found = [
+        f"{label} picks {pair_name(row.best_pair)} ({formatting.number(row.delivered.value)})"
+        for label, row in ((label, result.summary) for label, result in analysis.methods.items())
+        if row.best_pair is not None and row.delivered.value is not None
+    ]
+    metric = analysis.summary.selection.metric
+    return [f"Meanwhile, with the {metric} of their own connectors on test data: {several(found)}."] if found else []
 
 
 def _all_tie(analysis: Analysis, reference: MethodResult) -> list[str]:

@@ -1,6 +1,7 @@
 """The page of a pick: what it says of a record made by hand."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from harness.contract.pairs import Pair
 from harness.run.picked import PickRecord, StageRecord, WayCost
 from harness.run.store import RunStore
+from reports.definitions import DEFINITIONS
 from reports.pick_page import RIVALS, cautions, write_pick
 
 PAIR = ("synthetic:image0", "synthetic:text0")
@@ -121,3 +123,10 @@ def test_the_record_beside_the_page_is_the_whole_record(last: RunStore) -> None:
     stored = last.under("page").get("pick.json")
     assert PickRecord.model_validate(json.loads(stored)) == made
     assert "harness.load(&#34;/models/one&#34;)" in page or 'harness.load("/models/one")' in page
+
+
+def test_its_words_of_the_trade_are_defined_at_its_end(last: RunStore) -> None:
+    _, page = written(record(), last)
+    targets = re.findall(r'id="(def-[^"]+)"', page)
+    assert targets == [definition.anchor for definition in DEFINITIONS]
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(targets)

@@ -296,3 +296,15 @@ def test_the_table_of_ranks_says_of_every_method_whether_it_ranks_as_well(maker:
     assert found["logme"].startswith("yes (")
     assert found["hyma"].startswith("no (-")
     assert found["ape"] == found["oracle"] == "–"
+
+
+def test_before_the_grid_has_begun_the_others_are_heard(maker: Any, tmp_path: Path) -> None:
+    both = np.stack([BIG, BIG])
+    specs = {
+        "ape": maker.Spec(both, both, status={(row, n): "missing" for row in range(2) for n in range(20)}),
+        "ridge": maker.Spec(both, both, kind="joint"),
+        "cka": maker.Spec(both, None, kind="score"),
+    }
+    first, meanwhile = verdict(analyse(maker.run(tmp_path / "run", specs, images=5, texts=4)))
+    assert first.startswith("Nothing can be said yet: the reference (ape) has no finished pair (0 of 40 cells")
+    assert meanwhile.endswith("on test data: ridge picks image4 + text3 (0.600).")
