@@ -42,11 +42,11 @@ class PairedRows:
     def __init__(self, problem: Problem, rows: int | Literal["all"]) -> None:
         self._train, self._device = problem.train, problem.device
         owner = problem.train.caption_image
-        captioned = np.unique(owner)
+        self._counts = np.bincount(owner, minlength=len(problem.train.image_rows))
+        captioned = np.flatnonzero(self._counts)
         order = stream(0, "row sample").permutation(len(captioned))[: row_count(problem.sizes, rows)]
         self._at = captioned[np.sort(order)].astype(np.int64)
         self._captions = np.argsort(owner, kind="stable")
-        self._counts = np.bincount(owner, minlength=len(problem.train.image_rows))
         self._first = np.concatenate([[0], np.cumsum(self._counts)[:-1]])
 
     def __len__(self) -> int:
