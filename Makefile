@@ -34,6 +34,7 @@ test-real: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	"$(BIN)/python" -m pytest -m bench --benchmark-enable --benchmark-columns=median,iqr,rounds tests/benchmarks
+	"$(BIN)/python" -m tests.benchmarks.engine
 
 # Hours; what is finished is kept, and the same command goes on.
 results: .venv/.installed-dev

@@ -25,6 +25,10 @@ from harness.training.loop import train
 from harness.training.recipe import Positive, Recipe
 from harness.training.trainee import Trainee
 
+ENTRIES_IN_CACHE = 2_500_000
+"""Numbers that the mapped rows of one stack may hold on the CPU (10 MB): what is larger falls out of the cache between
+one element-wise operation and the next."""
+
 
 class Stack:
     """Connectors of equal shape and learning rate, one pair along the first axis.
@@ -78,11 +82,14 @@ class Stack:
         total = norms.norm(dim=0)
         factor = (limit / (total + 1e-6)).clamp(max=1.0) if math.isfinite(limit) else torch.ones_like(total)
         gone = ~torch.isfinite(total)
+        # Asking a GPU whether there is such a pair would wait for it; on the CPU the answer saves a pass over all.
+        any_gone = gone.device.type != "cpu" or bool(gone.any())
         for grad in grads:
+            one_each = (-1, *[1] * (grad.dim() - 1))
             if math.isfinite(limit):
-                grad.mul_(factor.view(-1, *[1] * (grad.dim() - 1)))
-            if gone.any():
-                grad[gone] = 0.0
+                grad.mul_(factor.view(one_each))
+            if any_gone:
+                grad.masked_fill_(gone.view(one_each), 0.0)
         self._write_back(grads)
         return total
 
@@ -168,15 +175,26 @@ class ApeStacked(Recipe):
 
     def trainee(self, problem: Problem, seed: int) -> StackedTrainee:
         """All pairs' fresh connectors, stacked."""
-        return stacked_trainee(
-            problem, [self._stack(problem, pairs, lr, seed) for pairs, lr in self._grouped(problem.sizes)]
-        )
+        stacks = [
+            self._stack(problem, part, lr, seed)
+            for pairs, lr in self._grouped(problem.sizes)
+            for part in self._in_cache(problem, pairs)
+        ]
+        return stacked_trainee(problem, stacks)
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending: the sum of ape's cells."""
         self._grouped(sizes)
         params = sum(sizes.connector.params(sizes.dims(pair)) for pair in sizes.pairs)
         return estimate_training(sizes, budget, self, pairs_per_step=len(sizes.pairs), parameters=params)
+
+    def _in_cache(self, problem: Problem, pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
+        """Pairs of equal shape in stacks that the CPU's cache holds; all in one on a GPU."""
+        if problem.device.type != "cpu":
+            return [pairs]
+        of_pair = self.batch_size * problem.sizes.dims(pairs[0]).out_dim
+        at_once = max(1, ENTRIES_IN_CACHE // of_pair)
+        return [pairs[start : start + at_once] for start in range(0, len(pairs), at_once)]
 
     def _stack(self, problem: Problem, pairs: Sequence[Pair], lr: float | None, seed: int) -> Stack:
         kind, sizes = problem.sizes.connector, problem.sizes

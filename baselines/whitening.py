@@ -42,11 +42,11 @@ class PairedRows:
     def __init__(self, problem: Problem, rows: int | Literal["all"]) -> None:
         self._train, self._device = problem.train, problem.device
         owner = problem.train.caption_image
-        captioned = np.unique(owner)
+        self._counts = np.bincount(owner, minlength=len(problem.train.image_rows))
+        captioned = np.flatnonzero(self._counts)
         order = stream(0, "row sample").permutation(len(captioned))[: row_count(problem.sizes, rows)]
         self._at = captioned[np.sort(order)].astype(np.int64)
         self._captions = np.argsort(owner, kind="stable")
-        self._counts = np.bincount(owner, minlength=len(problem.train.image_rows))
         self._first = np.concatenate([[0], np.cumsum(self._counts)[:-1]])
 
     def __len__(self) -> int:
@@ -122,9 +122,9 @@ class Spread:
 
     def whitener(self, penalty: float) -> "Whitener":
         """Factorise for a penalty, relative to the covariance's mean eigenvalue."""
-        ridge = penalty * self.moment.trace().clamp_min(1e-12) / self.dim
-        eye = torch.eye(len(self.moment), dtype=self.moment.dtype, device=self.moment.device)
-        factor = torch.linalg.cholesky(self.moment + ridge * eye)
+        ridged = self.moment.clone()
+        ridged.diagonal().add_(penalty * self.moment.trace().clamp_min(1e-12) / self.dim)
+        factor = torch.linalg.cholesky(ridged)
         return Whitener(self.mean, factor.float(), dual=len(self.moment) < self.dim)
 
 
@@ -142,9 +142,15 @@ class Whitener:
     def __call__(self, rows: Float[Tensor, "rows dim"], roots: Float[Tensor, "rows 1"]) -> Float[Tensor, "rows dim"]:
         """``roots (rows - mean) (C + ridge I)^-1``; in the dual form these must be all the rows."""
         centred = (rows - self.mean) * roots
-        return (
-            torch.cholesky_solve(centred, self.factor) if self.dual else torch.cholesky_solve(centred.T, self.factor).T
-        )
+        return self._solved(centred.T.contiguous()).T if self.dual else self._solved(centred)
+
+    def _solved(self, rows: Float[Tensor, "_ inner"]) -> Float[Tensor, "_ inner"]:
+        """``rows (L L')^-1``.
+
+        From the right: on rows as they lie in memory two triangular solves are up to twice as fast as LAPACK's potrs.
+        """
+        half = torch.linalg.solve_triangular(self.factor.T, rows, upper=True, left=False)
+        return torch.linalg.solve_triangular(self.factor, half, upper=False, left=False)
 
 
 def chunk_of(dims: Sequence[int]) -> int:

@@ -85,16 +85,23 @@ class Joint(Recipe):
 
     def fit(self, problem: Problem, budget: Budget, *, seed: int, progress: Progress) -> Fit:
         """Train all pairs' connectors together."""
+        means = self._means(problem)
+        return train(problem, budget, self, lambda: self.trainee(problem, seed, means), seed=seed, progress=progress)
 
-        @cache
-        def means() -> Means:
-            return bank_means(problem, self.dtype)
+    def trainee(self, problem: Problem, seed: int, means: Callable[[], Means] | None = None) -> PairByPair:
+        """A fresh hypernetwork, as ``train`` wants it.
 
-        def fresh() -> PairByPair:
-            network = self.network(problem.sizes, seed).to(problem.device, self.dtype)
-            return joint_trainee(self, problem, network, seed, means)
+        Args:
+            problem: What is trained on.
+            seed: Of the hypernetwork and the pairs' order.
+            means: Gives the means over the training banks; None: they are read where they are needed.
+        """
+        network = self.network(problem.sizes, seed).to(problem.device, self.dtype)
+        return joint_trainee(self, problem, network, seed, means or self._means(problem))
 
-        return train(problem, budget, self, fresh, seed=seed, progress=progress)
+    def _means(self, problem: Problem) -> Callable[[], Means]:
+        """The means over the training banks, read at the first call, once for all learning rates."""
+        return cache(lambda: bank_means(problem, self.dtype))
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of one cell's spending."""

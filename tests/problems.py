@@ -127,12 +127,13 @@ def matched(
     metric: str = "text_to_image_r1",
     image_params: dict[str, float] | None = None,
     text_params: dict[str, float] | None = None,
+    validation_images: int | None = None,
 ) -> Made:
-    """A problem over these ``{encoder: [rows, dim]}`` arrays, three quarters of them training, scored by retrieval."""
+    """A problem over these ``{encoder: [rows, dim]}`` arrays, scored by retrieval among the last quarter or so many."""
     n = len(next(iter(images.values())))
     owner = np.arange(n) if owner is None else owner
     image_banks, text_banks = tables(images), tables(texts)
-    cut = n * 3 // 4
+    cut = n * 3 // 4 if validation_images is None else n - validation_images
 
     def split(rows: np.ndarray) -> Split:
         captions = np.flatnonzero(np.isin(owner, rows))

@@ -1,7 +1,7 @@
 """What a task is: settings in the sweep file, resolved against data, that turn a connector into numbers per query."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -20,8 +20,11 @@ from harness.contract.split import Embeddings
 from harness.data.base import Dataset
 from harness.encoders.base import Modality
 
-CHUNK = 2048
-"""Rows of a similarity matrix held at once."""
+MAPPED_AT_ONCE = 8192
+"""Rows that a connector maps at once."""
+
+ENTRIES_AT_ONCE = 4_000_000
+"""Entries of a similarity matrix held at once (16 MB), however many rows it has on either side."""
 
 OpenBank = Callable[[Dataset, Modality, str], Embeddings]
 """(dataset, modality, encoder id) -> its bank."""
@@ -148,10 +151,16 @@ def both_sides(
 ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "texts dim"]]:
     """Both sides in the common space, L2-normalised: the connector maps one of them."""
     if direction == "text_to_image":
-        texts = torch.cat([connector(part) for part in texts.split(4 * CHUNK)])
+        texts = torch.cat([connector(part) for part in texts.split(MAPPED_AT_ONCE)])
     else:
-        images = torch.cat([connector(part) for part in images.split(4 * CHUNK)])
+        images = torch.cat([connector(part) for part in images.split(MAPPED_AT_ONCE)])
     return functional.normalize(images, dim=-1), functional.normalize(texts, dim=-1)
+
+
+def blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Rows of a similarity matrix in blocks of at most ``ENTRIES_AT_ONCE`` entries; at least one row each."""
+    size = max(1, ENTRIES_AT_ONCE // max(1, columns))
+    return (slice(start, min(start + size, rows)) for start in range(0, max(1, rows), size))
 
 
 def ranks_of_right(
@@ -164,9 +173,9 @@ def ranks_of_right(
     Ties count half of the tied distractors, rounded up, so that a constant score never looks like a hit.
     """
     ranks = []
-    for part, own_column in zip(queries.split(CHUNK), right.split(CHUNK), strict=True):
-        scores = part @ answers.T
-        own = scores.gather(1, own_column[:, None])
+    for block in blocks(len(queries), len(answers)):
+        scores = queries[block] @ answers.T
+        own = scores.gather(1, right[block, None])
         above = (~(scores <= own)).sum(1)  # so that NaN is never a hit
         tied = (scores == own).sum(1) - 1
         ranks.append((1 + above + (tied + 1) // 2).to(torch.int32))

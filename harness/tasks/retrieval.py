@@ -11,7 +11,7 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from harness.contract.metric import Metric, PerQuery
-from harness.tasks.base import CHUNK, ranks_of_right
+from harness.tasks.base import blocks, ranks_of_right
 from harness.tasks.paired import PairedTask
 from harness.tasks.recall import Ranks, per_query, recalls
 
@@ -93,9 +93,9 @@ def _best_caption_ranks(
 ) -> Ranks:
     """Rank of each image's best caption among the captions of other images, ties at their middle place."""
     ranks = []
-    for start in range(0, len(images), CHUNK):
-        scores = images[start : start + CHUNK] @ texts.T
-        rows = torch.arange(start, start + len(scores), device=images.device)
+    for block in blocks(len(images), len(texts)):
+        scores = images[block] @ texts.T
+        rows = torch.arange(block.start, block.stop, device=images.device)
         mine = owner[None, :] == rows[:, None]
         best = scores.masked_fill(~mine, -torch.inf).amax(1, keepdim=True)
         above = (~(scores <= best) & ~mine).sum(1)  # so that NaN is never a hit

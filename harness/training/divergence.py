@@ -1,6 +1,6 @@
 """When a training has broken down: gradients or connectors that are no longer numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -8,6 +8,32 @@ from torch import Tensor
 from harness.contract.connector import Connector
 from harness.contract.pairs import Pair
 from harness.errors import Diverged
+
+STEPS_PER_READING = 16
+"""Steps whose gradient norms are read together from a device that computes on its own: reading waits for it."""
+
+
+def steps_per_reading(device: torch.device) -> int:
+    """Steps after which gradient norms are read: each on the CPU, where that costs nothing."""
+    return 1 if device.type == "cpu" else STEPS_PER_READING
+
+
+class Norms:
+    """Gradient norms of the last steps, left where they were computed until they are read."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, int, Tensor]] = []
+
+    def keep(self, step: int, pairs: int, norms: Tensor) -> bool:
+        """Keep a step's norms, and how many pairs took part in it. Whether it is time to read them."""
+        self._kept.append((step, pairs, norms.detach().flatten()))
+        return len(self._kept) >= steps_per_reading(norms.device)
+
+    def read(self) -> Iterator[tuple[int, int, Tensor]]:
+        """(step, pairs, norms on the CPU) of every step since the last reading, by one transfer."""
+        kept, self._kept = self._kept, []
+        table = torch.stack([norms for _, _, norms in kept]).cpu() if kept else ()
+        return ((step, pairs, row) for (step, pairs, _), row in zip(kept, table, strict=True))
 
 
 class Health:

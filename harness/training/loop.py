@@ -18,7 +18,7 @@ from harness.contract.split import Batch
 from harness.errors import Diverged
 from harness.training.collapse import collapsed
 from harness.training.course import Course
-from harness.training.divergence import Health
+from harness.training.divergence import Health, Norms
 from harness.training.recipe import Recipe
 from harness.training.resumption import of_rate, restore, saved
 from harness.training.schedule import UNREPRODUCIBLE, check_rung
@@ -115,7 +115,7 @@ class Training:
             self.trainee.groups(self.lr), betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.health = Health(self.problem.pairs, self.trainee.independent)
+        self.health, self._norms = Health(self.problem.pairs, self.trainee.independent), Norms()
         self.done_before = 0
         if rung and rung.state:
             state = of_rate(rung.state, self.lr, recipe.rates)
@@ -139,10 +139,21 @@ class Training:
             for phase, flops in (booked | {"optimizer": adamw_step(self.params)}).items():
                 ledger.add(phase, flops)
             norms = self.trainee.clip(recipe.clip if recipe.clip else math.inf)
-            ledger.add_updates(len(pairs) - len(self.health.lost), recipe.batch_size)
-            if not self.health.fine_gradients(step, norms):
+            if self._norms.keep(step, len(pairs), norms) and not self._fine_so_far():
                 return False
             self.optimizer.step()
+        return True
+
+    def _fine_so_far(self) -> bool:
+        """Whether the training may go on, by the gradients since the last reading.
+
+        Updates are booked here, so that those after a breakdown do not count, however late it was read. Their FLOPs
+        do: they were spent.
+        """
+        for step, pairs, norms in self._norms.read():
+            self.problem.ledger.add_updates(pairs - len(self.health.lost), self.recipe.batch_size)
+            if not self.health.fine_gradients(step, norms):
+                return False
         return True
 
     def score(self, step: int, *, beside: bool = False) -> bool:
@@ -152,6 +163,8 @@ class Training:
             step: The step that is done.
             beside: The harness asks for it (``Problem.ends``): it stands beside the method's total.
         """
+        if not self._fine_so_far():
+            return False
         with self.problem.ledger.beside() if beside else nullcontext():
             scores = self._scores(step)
         if scores is None:

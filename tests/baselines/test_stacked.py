@@ -164,8 +164,13 @@ def test_initial_weights_in_double_precision_are_the_single_ones() -> None:
     assert all(torch.equal(single[name].double(), double[name]) for name in single)
 
 
-def test_a_diverging_pair_is_lost_alone(world: World) -> None:
-    """One row of text t1 is NaN: its pairs end where ape's do; the others, in the same stacks, are not touched."""
+@pytest.mark.parametrize("read_every", [1, 5])
+def test_a_diverging_pair_is_lost_alone(world: World, monkeypatch: pytest.MonkeyPatch, read_every: int) -> None:
+    """One row of text t1 is NaN: its pairs end where ape's do; the others, in the same stacks, are not touched.
+
+    Also where norms are read once per some steps, as on a GPU.
+    """
+    monkeypatch.setattr("harness.training.divergence.steps_per_reading", lambda device: read_every)
     settings: dict[str, Any] = {"batch_size": 16, "lr": 1e-2}
     run: dict[str, Any] = {"budget": Budget(epochs=4), "seed": 1, "progress": silent}
     clean = ApeStacked(**settings).fit(world.problem(PAIRS), **run)
@@ -201,3 +206,21 @@ def test_when_no_pair_is_left_the_training_has_diverged(world: World) -> None:
     assert fit.diverged is not None
     assert fit.diverged.step < 20
     assert not fit.connectors
+
+
+@pytest.mark.parametrize("entries", [1, 16 * 12 * 2, 10**9])
+def test_stacks_that_fit_the_cache_compute_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    """Four pairs land in 12 dimensions, two in 20: one pair in a stack, two, or all of a shape."""
+    method = ApeStacked(batch_size=16, lr=1e-2)
+    run: dict[str, Any] = {"budget": Budget(epochs=2), "seed": 1, "progress": silent}
+    whole = method.fit(world.problem(PAIRS), **run)
+    monkeypatch.setattr("baselines.stacked.ENTRIES_IN_CACHE", entries)
+    stacks = method.trainee(world.problem(PAIRS), 1).stacks
+    assert [len(stack.pairs) for stack in stacks] == {1: [1] * 6, 384: [2, 2, 1, 1], 10**9: [4, 2]}[entries]
+    fit = method.fit(world.problem(PAIRS), **run)
+    assert fit.ledger.flops == whole.ledger.flops
+    for pair, made in connectors_of(whole).items():
+        for name, tensor in made.tensors.items():
+            assert torch.allclose(connectors_of(fit)[pair].tensors[name], tensor, atol=1e-6)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.connectors.mlp import Mlp
 from harness.contract.connector import Connector, Dims
 from harness.contract.metric import measured, values
 from harness.data.base import Index
-from harness.tasks import base, retrieval
+from harness.tasks import base
 from harness.tasks.base import Evaluation, SplitView, Task
 from harness.tasks.retrieval import KS, Retrieval
 
@@ -85,11 +86,10 @@ def drawn(ties: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[np
     return images, texts, owner, list(hidden)
 
 
-@pytest.mark.parametrize("chunk", [2048, 7])
+@pytest.mark.parametrize("entries", [4_000_000, 700, 1], ids=["whole", "blocks", "single rows"])
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-def test_queries_equal_brute_force(problem, apply_connector, as_tensors, ties: bool, chunk: int, monkeypatch) -> None:
-    monkeypatch.setattr(base, "CHUNK", chunk)
-    monkeypatch.setattr(retrieval, "CHUNK", chunk)
+def test_queries_equal_brute_force(problem, apply_connector, as_tensors, ties: bool, entries: int, monkeypatch) -> None:
+    monkeypatch.setattr(base, "ENTRIES_AT_ONCE", entries)
     images, texts, owner, layers = drawn(ties)
     evaluation, view = problem(images, texts, owner, "text_to_image")
     found = evaluation.measure(view, PAIR, as_tensors(layers), ALL)
@@ -98,6 +98,29 @@ def test_queries_equal_brute_force(problem, apply_connector, as_tensors, ties: b
     assert np.mean(expected["image_to_text"]) > 0 and len(set(expected["image_to_text"])) > 3
     if ties:
         assert len(set(expected["text_to_image"])) < 40, "the case holds ties"
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the entries of the largest tensor that any operation gives."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor):
+            self.entries = max(self.entries, found.numel())
+        return found
+
+
+def test_no_tensor_is_larger_than_a_block_however_many_rows_there_are() -> None:
+    """A similarity matrix of 2,000 x 10,000 would hold 20 million entries."""
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (torch.randn(rows, 4, generator=generator) for rows in (2_000, 10_000))
+    owner = torch.arange(10_000) % 2_000
+    with LargestTensor() as largest:
+        found = Retrieval().compare(images, texts, owner, ALL)
+    assert len(found["text_to_image_r1"]) == 10_000 and len(found["image_to_text_r1"]) == 2_000
+    assert 0 < largest.entries <= base.ENTRIES_AT_ONCE < 2_000 * 10_000
 
 
 def test_values_are_the_textbooks(problem, apply_connector, as_tensors) -> None:
