@@ -73,11 +73,9 @@ class TensorScaling:
 
     def cut(self, maximal: Float[Tensor, "_ ..."], shapes: Sequence[TensorShape]) -> list[Tensor]:
         """Each pair's tensor: the first rows and columns, scaled."""
-        made = []
-        for row, shape in enumerate(shapes):
-            slices = (row, *(slice(size) for size in shape.size))
-            made.append(maximal[slices] * self._factor(shape))
-        return made
+        # Pairs are taken apart first: the gradient of a slice of them all would be as large as them all, for each pair.
+        parts = zip(maximal.unbind(0), shapes, strict=True)
+        return [own[tuple(slice(size) for size in shape.size)] * self._factor(shape) for own, shape in parts]
 
     def _factor(self, shape: TensorShape) -> float:
         if self.scaling == "fan_in":

@@ -179,18 +179,25 @@ class MatrixRate:
         return self._flops
 
 
-def measured(stepper: Stepper, batch: int, rate: MatrixRate, device: torch.device, rounds: int) -> Row:
-    """Steps and matrix products in turns, so that what else the machine does touches both alike."""
-    for _ in range(WARM_UP):
-        stepper.step()
-    seconds, done, shares = [], [], []
+def measured(
+    made: Mapping[str, Stepper], batch: int, rate: MatrixRate, device: torch.device, rounds: int
+) -> dict[str, Row]:
+    """Steps of all methods and matrix products in turns, so that what else the machine does touches all alike."""
+    for stepper in made.values():
+        for _ in range(WARM_UP):
+            stepper.step()
+    seconds, done, shares = ({name: [] for name in made} for _ in range(3))
     for _ in range(rounds):
-        spent, flops = timed(stepper.step, device)
-        seconds.append(spent)
-        done.append(flops)
-        shares.append(flops / spent / rate.measured(spent))
-    usual = median(seconds)
-    return Row(usual, fmean(done), median(shares), stepper.pairs * batch / usual)
+        for name, stepper in made.items():
+            spent, flops = timed(stepper.step, device)
+            seconds[name].append(spent)
+            done[name].append(flops)
+            shares[name].append(flops / spent / rate.measured(spent))
+    usual = {name: median(own) for name, own in seconds.items()}
+    return {
+        name: Row(usual[name], fmean(done[name]), median(shares[name]), stepper.pairs * batch / usual[name])
+        for name, stepper in made.items()
+    }
 
 
 def lines_of(rows: Mapping[str, Row]) -> list[str]:
@@ -216,8 +223,8 @@ def main() -> None:
     for name, world in WORLDS.items():
         problem = problem_in(world, device)
         rate = MatrixRate(world.batch, max(world.image_dims), device)
-        made = steppers(problem, world.batch)
-        rows = {method: measured(make(), world.batch, rate, device, asked.rounds) for method, make in made.items()}
+        made = {method: make() for method, make in steppers(problem, world.batch).items()}
+        rows = measured(made, world.batch, rate, device, asked.rounds)
         out += ["", name, *lines_of(rows)]
     sys.stdout.write("\n".join(out) + "\n")
 

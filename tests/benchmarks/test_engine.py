@@ -14,7 +14,7 @@ def test_a_step_is_the_trainings_own_and_all_are_compared_with_the_loop() -> Non
     cpu, rounds = torch.device("cpu"), 2
     problem, rate = problem_in(SMALL, cpu), MatrixRate(SMALL.batch, 240, cpu)
     made = {name: make() for name, make in steppers(problem, SMALL.batch).items()}
-    rows = {name: measured(stepper, SMALL.batch, rate, cpu, rounds) for name, stepper in made.items()}
+    rows = measured(made, SMALL.batch, rate, cpu, rounds)
     closed = sum(step_flops(problem.sizes, problem.pairs, SMALL.batch).values())
     assert rows["ape"].flops == rows["ape_stacked"].flops == pytest.approx(closed), "the stack computes what ape does"
     assert rows["hyma"].flops > closed * 4 / 6, "what makes the connectors counts too"
