@@ -42,7 +42,7 @@ def few_updates(label: str, exposure: Exposure) -> str | None:
 
 
 def unlike_updates(methods: Mapping[str, Exposure]) -> list[str]:
-    """A warning for each number of epochs that means unlike training for the methods that were given it.
+    """A warning where a number of epochs means unlike training for the methods that were given it; one for them all.
 
     Args:
         methods: Label -> training.
@@ -52,13 +52,14 @@ def unlike_updates(methods: Mapping[str, Exposure]) -> list[str]:
         epochs, updates = exposure.budget.get("epochs"), exposure.updates_per_pair
         if epochs is not None and updates:
             groups.setdefault(epochs, {})[label] = updates
-    found = []
-    for epochs, updates in groups.items():
-        if max(updates.values()) >= UNLIKE * min(updates.values()):
-            each = ", ".join(f"{updates_text(n)} for {label}" for label, n in updates.items())
-            given = "1 epoch is" if epochs == 1 else f"{epochs:g} epochs are"
-            found.append(
-                f"{given} not the same training: updates per pair are {each}. A step of a joint method trains only "
-                "some of the pairs, and some methods train some pairs only."
-            )
-    return found
+    unlike = [epochs for epochs, own in groups.items() if max(own.values()) >= UNLIKE * min(own.values())]
+    if not unlike:
+        return []
+    *others, most = sorted(unlike)
+    each = ", ".join(f"{updates_text(n)} for {label}" for label, n in groups[most].items())
+    given = "1 epoch is" if most == 1 else f"{most:g} epochs are"
+    too = f"; so it is at {', '.join(f'{epochs:g}' for epochs in others)}" if others else ""
+    return [
+        f"{given} not the same training: updates per pair are {each}{too}. A step of a joint method trains only "
+        "some of the pairs, and some methods train some pairs only."
+    ]

@@ -23,6 +23,17 @@ def test_methods_of_equal_epochs_and_unlike_updates_are_told_apart() -> None:
     assert found[0].startswith("10 epochs are not the same training: updates per pair are 32 for ape, 1.3 for hyma.")
 
 
+def test_a_ladder_is_warned_of_once() -> None:
+    ladder = {
+        f"{label}@{n}": Exposure({"epochs": n}, n * u) for n in (2, 1, 4) for label, u in (("ape", 8), ("hyma", 2))
+    }
+    (found,) = unlike_updates(ladder)
+    assert found.startswith(
+        "4 epochs are not the same training: updates per pair are 32 for ape@4, 8 for hyma@4; so it is"
+    )
+    assert "so it is at 1, 2." in found
+
+
 def test_equal_training_is_not_warned_of() -> None:
     ten = {"epochs": 10.0}
     assert unlike_updates({"ape": Exposure(ten, 32), "stacked": Exposure(ten, 32), "all": Exposure(ten, 33)}) == []
