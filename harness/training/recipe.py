@@ -17,13 +17,13 @@ def checked_rates(given: float | tuple[float, ...]) -> float | tuple[float, ...]
     """A learning rate, or several in rising order; a list of one is that rate.
 
     Raises:
-        ValueError: None, one that is not positive, or they do not rise.
+        ValueError: None, one that is not positive and finite, or they do not rise.
     """
     rates = list(given) if isinstance(given, tuple) else [given]
     if not rates:
         raise ValueError("a list of learning rates must not be empty")
-    if min(rates) <= 0:
-        raise ValueError("Input should be greater than 0")
+    if not all(0 < rate < math.inf for rate in rates):
+        raise ValueError("Input should be greater than 0, and finite")
     if any(one >= next_one for one, next_one in itertools.pairwise(rates)):
         raise ValueError(f"learning rates must rise and be different, got {', '.join(f'{rate:g}' for rate in rates)}")
     return given if len(rates) > 1 else rates[0]

@@ -57,6 +57,8 @@ def records(plan: Plan, store: RunStore, label: str) -> list[CellRecord]:
         ("[fast]", "methods.ape.lr: Input should be a valid number"),
         ("fast", "methods.ape.lr: Input should be a valid number"),
         ("0", "methods.ape.lr: Input should be greater than 0"),
+        (".inf", "methods.ape.lr: Input should be greater than 0, and finite"),
+        ("[1.0e-2, .inf]", "methods.ape.lr: Input should be greater than 0, and finite"),
     ],
 )
 def test_wrong_rates_are_refused_with_their_place(world: Project, rates: str, message: str) -> None:
