@@ -115,13 +115,21 @@ class Project:
 
     def run(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
         """Embed and run what a sweep lacks, one cell after another in this process; no report."""
-        from harness.run.cell import run_cell
-        from harness.run.stopping import missing
-
         plan, store = self.prepared(name, *overrides)
-        for cell in missing(plan, store):
-            run_cell(plan, store, cell)
+        run_waves(plan, store)
         return plan, store
+
+
+def run_waves(plan: "Plan", store: "RunStore") -> None:
+    """Run what the store lacks in this process, wave by wave: methods with rungs ask for more after each."""
+    from harness.run.cell import run_cell
+    from harness.run.stopping import missing, next_wave
+
+    cells = missing(plan, store)
+    while cells:
+        for cell in cells:
+            run_cell(plan, store, cell)
+        cells = next_wave(plan, store, cells)
 
 
 def invoke(folder: Path, *args: str) -> tuple[int, str, str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness.run.store import RunStore
     from harness.sweep.config import Sweep
+    from harness.sweep.plan import Plan
 
 INTERRUPTED = 130
 
@@ -74,6 +75,20 @@ def store_of(config: Sweep) -> RunStore:
     from harness.run.store import RunStore
 
     return RunStore(str(config.storage_path / config.name))
+
+
+def planned_anyhow(config: Sweep) -> tuple[Plan, str | None]:
+    """The plan of a sweep, and which data is absent: then it is planned from what the file states, and that is said."""
+    from harness.sweep.plan import make_plan
+    from harness.sweep.without_data import resolve_or_stand_in
+
+    resolved, absent = resolve_or_stand_in(config)
+    if absent:
+        note = f"planned without data, from what the sweep file states: {absent}"
+        stderr.print(note, markup=False, soft_wrap=True)
+    plan = make_plan(resolved)
+    plan.check_constraints(without_data=absent is not None)
+    return plan, absent
 
 
 def open_run(run: str) -> RunStore:

@@ -86,7 +86,7 @@ def pick(
     runner = StageRunner(stderr, backend, address)
     try:
         with interruptible():
-            record = run_pick(config, runner, limits, runner.told)
+            record = run_pick(config, runner, limits, runner.report)
     except StageFailed as failed:
         stderr.print(f"failed: {failed}; the same command tries again", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from harness.cli.common import stderr, stdout
+from harness.cli.common import planned_anyhow, stdout
 from reports.formatting import count, flops, times
 
 if TYPE_CHECKING:
@@ -17,16 +17,8 @@ if TYPE_CHECKING:
 def print_plan(config: Sweep) -> None:
     """Print the stages of a pick at its most expensive. Embeds and downloads nothing."""
     from harness.run.pick_plan import plan_pick
-    from harness.sweep.plan import make_plan
-    from harness.sweep.without_data import resolve_or_stand_in
 
-    resolved, missing_data = resolve_or_stand_in(config)
-    if missing_data:
-        note = f"planned without data, from what the sweep file states: {missing_data}"
-        stderr.print(note, markup=False, soft_wrap=True)
-    whole = make_plan(resolved)
-    whole.check_constraints(without_data=missing_data is not None)
-    planned = plan_pick(whole)
+    planned = plan_pick(planned_anyhow(config)[0])
     title = f"{config.name}: a pick at its most expensive (FLOPs)"
     table = Table("", "encoders", "images", "embedding", "connectors", "end to end", title=title, title_justify="left")
     for column in table.columns[1:]:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.common import Json, Seeds, Set, Storage, SweepFile, open_sweep, short, stderr, stdout, store_of
+from harness.cli.common import (
+    Json,
+    Seeds,
+    Set,
+    Storage,
+    SweepFile,
+    open_sweep,
+    planned_anyhow,
+    short,
+    stdout,
+    store_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,15 +38,9 @@ def plan(
     from harness.contract.exposure import updates_text
     from harness.sweep.encoding import encoding_cost, savings
     from harness.sweep.estimates import estimates
-    from harness.sweep.plan import make_plan
-    from harness.sweep.without_data import resolve_or_stand_in
 
-    resolved, missing_data = resolve_or_stand_in(config)
-    if missing_data:
-        note = f"planned without data, from what the sweep file states: {missing_data}"
-        stderr.print(note, markup=False, soft_wrap=True)
-    planned = make_plan(resolved)
-    planned.check_constraints(without_data=missing_data is not None)
+    planned, missing_data = planned_anyhow(config)
+    resolved = planned.resolved
     counted = estimates(planned)
     finished = store_of(config).finished(planned.by_key)
     cells = {label: [cell for cell in planned.cells if cell.label == label] for label in counted}

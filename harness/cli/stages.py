@@ -52,7 +52,7 @@ class StageRunner:
         (cell,) = plan.cells
         return Ran(store.record(cell.key), store.manifest().elapsed_s or 0.0)
 
-    def told(self, stage: Stage, found: StageRecord) -> None:
+    def report(self, stage: Stage, found: StageRecord) -> None:
         """Say what the stage came to."""
         pairs = len(stage.images) * len(stage.texts)
         left = (

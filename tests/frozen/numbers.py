@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract.registry import near
-from harness.run.cell import run_cell
 from harness.run.manifest import make_manifest
 from harness.run.records import CellRecord
-from harness.run.stopping import missing, next_wave
 from harness.run.store import RunStore
 from harness.sweep.config import Sweep
 from harness.sweep.estimates import check, estimates
 from harness.sweep.loading import load_sweep
 from harness.sweep.plan import Plan, make_plan
 from harness.sweep.resolve import ResolvedSweep
+from tests.conftest import run_waves
 
 FOLDER = Path(__file__).parent / "numbers"
 
@@ -57,11 +56,7 @@ def run(sweep: Sweep) -> tuple[Plan, RunStore]:
     store = RunStore(str(sweep.storage_path / sweep.name))
     plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
     store.write_manifest(make_manifest(plan))
-    cells = missing(plan, store)
-    while cells:
-        for cell in cells:
-            run_cell(plan, store, cell)
-        cells = next_wave(plan, store, cells)
+    run_waves(plan, store)
     return plan, store
 
 

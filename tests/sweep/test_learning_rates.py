@@ -7,10 +7,7 @@ import pytest
 from baselines.halving import ApeHalving
 from harness.contract.method import TriesRates
 from harness.errors import HarnessError
-from harness.run.cell import run_cell
-from harness.run.manifest import make_manifest
 from harness.run.records import CellRecord
-from harness.run.stopping import missing, next_wave
 from harness.run.store import RunStore
 from harness.sweep.estimates import estimates
 from harness.sweep.plan import Plan
@@ -31,16 +28,7 @@ HEAD = """
 def sweep(project: Project, *methods: str) -> Plan:
     """A sweep of these methods, run through."""
     project.write("s.yaml", HEAD + "".join(f"      {method}\n" for method in methods))
-    plan = project.plan("s.yaml")
-    store = project.store(plan)
-    plan.resolved.extraction.missing(list(plan.resolved.banks.values()))
-    store.write_manifest(make_manifest(plan))
-    cells = missing(plan, store)
-    while cells:
-        for cell in cells:
-            run_cell(plan, store, cell)
-        cells = next_wave(plan, store, cells)
-    return plan
+    return project.run("s.yaml")[0]
 
 
 def records(plan: Plan, store: RunStore, label: str) -> list[CellRecord]:
