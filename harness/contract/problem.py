@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, as_connector
 from harness.contract.ledger import Ledger
-from harness.contract.objective import LogitScale, Objective, ObjectiveSetting
+from harness.contract.objective import LogitScale, Objective, ObjectiveKind, ObjectiveSetting
 from harness.contract.pairs import Direction, Pair
 from harness.contract.split import Batch, Split, check_batch_size
 from harness.contract.stopping import Rung
@@ -68,7 +68,7 @@ class Sizes:
     train_images: int
     connector: ConnectorKind
     direction: Direction
-    objective: type[Objective]
+    objective: ObjectiveKind
     scoring: ScoringCost
     train_captions: int | None = None
     validation_images: int = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64, Num
 from pydantic import ValidationError
 
 from harness.contract.files import write_atomic
@@ -22,7 +22,8 @@ from harness.data.digests import digest_file, digest_json, stamp
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError
 
-BankDtype = Literal["float32", "float16"]
+BankDtype = Literal["float32", "float16", "int32"]
+"""How rows are stored; ``int32`` only tokens, and tokens only so."""
 EMBEDDINGS, META, VERIFIED = "embeddings.npy", "meta.json", "verified.json"
 REDO = "delete the folder and run harness embed again"
 
@@ -102,7 +103,7 @@ class Bank:
             raise HarnessError(f"damaged: {error.errors()[0]['msg']}", where=str(file), fix=REDO) from error
 
     @cached_property
-    def array(self) -> Float[np.ndarray, "count dim"]:
+    def array(self) -> Num[np.ndarray, "count dim"]:
         """All rows, read-only and memory-mapped, in the stored dtype.
 
         Raises:
@@ -120,12 +121,17 @@ class Bank:
             )
         return array
 
-    def take(self, rows: Int64[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dim"]:
-        """A float32 copy of these rows, in this order."""
-        return np.asarray(self.array[rows], dtype=np.float32)
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Num[np.ndarray, "rows dim"]:
+        """A copy of these rows, in this order: float32, or int32 of tokens."""
+        return np.asarray(self.array[rows], dtype=np.int32 if self.meta.dtype == "int32" else np.float32)
 
     def __reduce__(self) -> tuple[type["Bank"], tuple[Path]]:
         return (Bank, (self.path,))
+
+
+def stored_as(modality: Modality, asked: BankDtype) -> BankDtype:
+    """How rows of this modality are stored where the sweep asks for a dtype of embeddings."""
+    return "int32" if modality == "tokens" else asked
 
 
 def bank_identity(dataset_digest: str, info: EncoderInfo, dtype: BankDtype = "float32") -> str:

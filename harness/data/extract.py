@@ -26,7 +26,17 @@ from jaxtyping import Float
 from harness.contract.files import write_atomic
 from harness.contract.record import Latency
 from harness.contract.registry import near
-from harness.data.bank import EMBEDDINGS, META, Bank, BankDtype, BankMeta, bank_identity, bank_path, open_bank
+from harness.data.bank import (
+    EMBEDDINGS,
+    META,
+    Bank,
+    BankDtype,
+    BankMeta,
+    bank_identity,
+    bank_path,
+    open_bank,
+    stored_as,
+)
 from harness.data.base import Dataset
 from harness.data.partial import PartialBank
 from harness.data.parts import PARTS, PartNotes, Parts, Rows, SourceNotes, divided
@@ -132,7 +142,7 @@ def extract_rows(
 
     See ``extract``.
     """
-    info = describe(dataset, spec, modality)
+    info, dtype = describe(dataset, spec, modality), stored_as(modality, dtype)
     count = dataset.index().count(modality)
     path = bank_path(storage, dataset.name, dataset.digest, info, dtype)
     if count == 0:
@@ -185,7 +195,8 @@ def _fill(
         made = []
         seconds.clear()
         for batch in batches:
-            made.append(normalise(_checked(next(embedded), batch, info)).astype(parts.dtype))
+            found = _checked(next(embedded), batch, info)
+            made.append((found if info.modality == "tokens" else normalise(found)).astype(parts.dtype))
             report(done := done + len(batch), len(wanted))
         took = PartNotes(seconds=time.perf_counter() - began, batches={device: list(seconds)})
         parts.add(rows, np.concatenate(made), took)
@@ -233,8 +244,10 @@ def _checked(rows: np.ndarray, numbers: Rows, info: EncoderInfo) -> np.ndarray:
     if rows.shape != (len(numbers), info.dim):
         of = f"rows {numbers[0]} to {numbers[-1]} of {info.dim} columns"
         raise HarnessError(f"gave {list(rows.shape)} for {of}", where=where)
-    if not np.issubdtype(rows.dtype, np.floating):
-        raise HarnessError(f"gave {rows.dtype} values, not floats", where=where)
+    wanted = np.integer if info.modality == "tokens" else np.floating
+    if not np.issubdtype(rows.dtype, wanted):
+        kind = "whole numbers" if info.modality == "tokens" else "floats"
+        raise HarnessError(f"gave {rows.dtype} values, not {kind}", where=where)
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
         row = int(numbers[bad.argmax()])

@@ -249,7 +249,7 @@ class BankRecord(Record):
     """
 
     encoder: str
-    modality: Literal["image", "text"]
+    modality: Literal["image", "text", "tokens"]
     digest: str
     weights: str = ""
 

@@ -231,6 +231,8 @@ class Sweep(Section):
     """Only some images of each split take part, and only these are embedded."""
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
+    language_models: list[EncoderConfig] | None = None
+    """They stand where text encoders would: images are mapped to their input embeddings."""
     first_image_encoders: Annotated[int, Field(gt=0)] | None = None
     """Only the first so many image encoders take part: one list for experiments of growing size."""
     connector: ConnectorConfig = ConnectorConfig()
@@ -274,7 +276,18 @@ class Sweep(Section):
             raise ValueError(f"a seed stands twice: {value}")
         return value
 
-    @field_validator("image_encoders", "text_encoders")
+    @model_validator(mode="before")
+    @classmethod
+    def _language_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or value.get("language_models") is None:
+            return value
+        connector, task = value.get("connector") or {}, "caption_perplexity"
+        defaults = {"tasks": [task], "selection": {"task": task, "metric": "perplexity"}}
+        if not isinstance(connector, Mapping):
+            return {**defaults, **value}
+        return {**defaults, **value, "connector": {"direction": "image_to_text", "loss": "causal_lm", **connector}}
+
+    @field_validator("image_encoders", "text_encoders", "language_models")
     @classmethod
     def _distinct_encoders(cls, value: list[EncoderConfig] | None) -> list[EncoderConfig] | None:
         ids = [encoder.id for encoder in value or []]
@@ -284,6 +297,19 @@ class Sweep(Section):
         if value == []:
             raise ValueError("the list is empty: there would be zero pairs")
         return value
+
+    @model_validator(mode="after")
+    def _one_text_side(self) -> "Sweep":
+        if self.language_models is not None and self.text_encoders is not None:
+            raise ValueError("text_encoders and language_models are both given: list one of them")
+        if self.language_models is not None and self.connector.direction != "image_to_text":
+            raise ValueError("language models are mapped into: connector.direction is image_to_text")
+        return self
+
+    @property
+    def text_side(self) -> list[EncoderConfig] | None:
+        """The text encoders, or the language models in their place."""
+        return self.text_encoders if self.language_models is None else self.language_models
 
     @field_validator("tasks")
     @classmethod

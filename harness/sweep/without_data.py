@@ -124,7 +124,7 @@ def _stated(info: EncoderInfo) -> StatedEncoder:
 
 def _written_encoders(sweep: Sweep, modality: Modality, missing: HarnessError) -> dict[str, StatedEncoder]:
     """Dimensions of one side's encoders: written in the sweep file, or known to the scheme without any download."""
-    configs = sweep.image_encoders if modality == "image" else sweep.text_encoders
+    configs = sweep.image_encoders if modality == "image" else sweep.text_side
     if configs is None:
         own = sweep.data.get(modality)
         if not isinstance(own, dict):

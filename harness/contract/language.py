@@ -1,0 +1,106 @@
+"""Frozen causal language models: what planning knows of one, and what objectives and tasks ask of one.
+
+A sequence is the start token, the prefix that a connector made of an image, and the caption with its end token. Only
+the caption is predicted. Token tables are ``[captions, tokens]``, cut or padded to one width with ``PAD``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from harness.contract.flops import linear_forward
+
+PAD = -1
+"""Stands in a token table where a caption has no token any more."""
+
+
+@dataclass(frozen=True)
+class LanguageShape:
+    """What is known of a language model before its weights are read.
+
+    Attributes:
+        dim: Dimension of its input embeddings.
+        layers: Number of blocks.
+        width: Width of attention in every block: heads x head dimension.
+        weights: Entries of the weight matrices of all blocks together, without embeddings and head.
+        vocabulary: Number of tokens that are told apart.
+        context: Longest sequence.
+        tokens: Width of its token tables: captions are cut there, end token included.
+    """
+
+    dim: int
+    layers: int
+    width: int
+    weights: int
+    vocabulary: int
+    context: int
+    tokens: int
+
+    def length(self, prefix: int) -> int:
+        """Positions that are read: start, prefix, and the caption without its last token."""
+        return prefix + self.tokens
+
+    def forward_flops(self, rows: int, prefix: int) -> float:
+        """FLOPs of the losses of so many captions: blocks, attention and head."""
+        length = self.length(prefix)
+        attention = 4.0 * self.layers * rows * length * length * self.width
+        head = linear_forward(rows * self.tokens, self.dim, self.vocabulary)
+        return linear_forward(rows * length, self.weights, 1) + attention + head
+
+    def step_flops(self, rows: int, prefix: int) -> float:
+        """The same with the gradient of the inputs: no weight has one.
+
+        Every matrix product with a weight has one more backward, every product of two activations two more.
+        """
+        length = self.length(prefix)
+        attention = 4.0 * self.layers * rows * length * length * self.width
+        return 2 * self.forward_flops(rows, prefix) + attention
+
+
+class LanguageModel(Protocol):
+    """A loaded, frozen language model on its device."""
+
+    shape: LanguageShape
+
+    @property
+    def embedding_norm(self) -> float:
+        """Mean L2 norm of its input embeddings: what a prefix should measure."""
+        ...
+
+    def losses(
+        self, prefix: Float[Tensor, "rows prefix dim"], tokens: Int64[Tensor, "rows tokens"]
+    ) -> Float[Tensor, "rows tokens"]:
+        """Negative log-likelihood of every caption token in nats, 0 where there is none; differentiable in the prefix.
+
+        Args:
+            prefix: Stands between the start token and the caption; may be of no position.
+            tokens: Rows of a token table.
+        """
+        ...
+
+    def continuations(self, prefix: Float[Tensor, "rows prefix dim"], most: int) -> list[str]:
+        """The greedy caption of every prefix, of so many tokens at most."""
+        ...
+
+
+LoadLanguageModel = Callable[[str, torch.device], LanguageModel]
+"""(id, device) -> the model; read once for each process and device."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """The language models of a sweep, as objectives and tasks are given them.
+
+    Attributes:
+        shapes: Id -> what is known of the model.
+        prefix: Input embeddings that the sweep's connectors make of an image.
+        load: Reads a model.
+    """
+
+    shapes: Mapping[str, LanguageShape]
+    prefix: int
+    load: LoadLanguageModel
