@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, ls, pick, plan, report, status, sweep, validate
+from harness.cli import compare, embed, export, language_models, ls, pick, plan, report, status, sweep, validate
 from harness.cli.common import stderr, stdout
 from harness.errors import HarnessError
 
@@ -30,6 +30,7 @@ for verb in (
     ls.ls,
     validate.validate,
     export.export,
+    language_models.language_models,
 ):
     app.command()(verb)
 
@@ -62,5 +63,8 @@ def main() -> None:
 
 
 def _stop(message: str) -> NoReturn:
-    stderr.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False)
+    # An id such as local:one: must not become an emoji.
+    stderr.print(
+        f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False, emoji=False
+    )
     sys.exit(2)

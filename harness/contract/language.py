@@ -6,7 +6,7 @@ the caption is predicted. Token tables are ``[captions, tokens]``, cut or padded
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -61,6 +61,7 @@ class LanguageShape:
         return 2 * self.forward_flops(rows, prefix) + attention
 
 
+@runtime_checkable
 class LanguageModel(Protocol):
     """A loaded, frozen language model on its device."""
 

@@ -169,6 +169,7 @@ METHODS: Registry[type[Method]] = Registry(
         "hyper_align": "hyma.hyper_align:HyperAlign",
         "hyper_align_published": "hyma.hyper_align:HyperAlignPublished",
         "largest": "baselines.heuristics:Largest",
+        "least_squares": "baselines.least_squares:LeastSquares",
         "logme": "baselines.linear_scores:LogMe",
         "low_rank": "baselines.additive:LowRankCompletion",
         "mutual_knn": "baselines.kernel_scores:MutualKnn",

@@ -64,6 +64,7 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
 class ObjectiveKind(Protocol):
     """What planning knows of an objective, and what makes one for each training. An ``Objective`` class is one."""
 
@@ -91,10 +92,10 @@ class OfLanguage(Protocol):
 
 @runtime_checkable
 class ScalesTargets(Protocol):
-    """An objective to which the length of a mapped row matters."""
+    """A kind of objective to which the length of a mapped row matters. Stored targets have length 1."""
 
-    def target_norm(self, pair: Pair) -> float:
-        """Length that a mapped row of this pair should have; targets are stored with length 1."""
+    def target_norm(self, pair: Pair, device: torch.device) -> float:
+        """Length that a mapped row of this pair should have."""
         ...
 
 

@@ -66,7 +66,7 @@ def describe(dataset: Dataset, spec: EncoderSpec, modality: Modality) -> Encoder
         info = own[spec.id]
     else:
         raise HarnessError(f"{dataset.name} brings no {modality} encoder {spec.id!r}", fix=near(spec.id, own))
-    if spec.dim is not None and spec.dim != info.dim:
+    if modality != "tokens" and spec.dim not in (None, info.dim):
         raise HarnessError(f"encoder {spec.id!r} has dimension {info.dim}, the sweep file says {spec.dim}")
     stated: dict[str, Any] = {
         "params": None if spec.params is None else int(spec.params),

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Int64, Num, Shaped
 
 from harness.contract.files import write_atomic
 from harness.contract.record import Record
@@ -136,7 +136,7 @@ class Parts:
         held = [part.rows for part in self.read()]
         return np.setdiff1d(wanted, np.concatenate(held)) if held else np.unique(wanted)
 
-    def add(self, rows: Rows, array: Float[np.ndarray, "rows dim"], notes: PartNotes) -> None:
+    def add(self, rows: Rows, array: Num[np.ndarray, "rows dim"], notes: PartNotes) -> None:
         """Write a part; the embeddings come last, so that a part which is there is complete."""
         name = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]
         file = self.folder / f"part-{name}.npy"

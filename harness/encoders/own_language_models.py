@@ -1,6 +1,8 @@
 """Small causal language models of one's own: a byte-pair tokenizer and GPT-2, trained on a list of captions."""
 
 import math
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 from harness.contract.language import PAD
 from harness.contract.seeding import generator
 from harness.encoders.modules import seeded
+from harness.encoders.sentence_transformers import quiet
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -28,7 +31,7 @@ class OwnModel:
 
     Attributes:
         layers: Blocks.
-        dim: Dimension; heads have 32 or less.
+        dim: Dimension; heads of 32 where that divides it, else one head.
     """
 
     layers: int
@@ -128,16 +131,20 @@ def train_own(
             elif epoch - best[1] >= patience:
                 break
     model.load_state_dict(best_state)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    # The config is what says that a model is there, so it comes last.
+    with quiet(), tempfile.TemporaryDirectory() as made:
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(Path(made).iterdir(), key=lambda file: file.name == "config.json"):
+            shutil.move(file, folder / file.name)
     return Trained(sum(p.numel() for p in model.parameters()), best[1], math.exp(best[0]))
 
 
 def _fresh(size: OwnModel, vocabulary: int, seed: int) -> "GPT2LMHeadModel":
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    heads = max(1, size.dim // 32)
+    heads = size.dim // 32 if size.dim % 32 == 0 else 1
     config: dict[str, Any] = {"n_layer": size.layers, "n_embd": size.dim, "n_head": heads, "n_positions": CONTEXT}
     with seeded(seed):
         return GPT2LMHeadModel(

@@ -33,6 +33,10 @@ class CausalLmKind:
         """The model forward and backward to its inputs, head and logits of the caption's tokens included."""
         return {"logits": self.language.shapes[pair[1]].step_flops(batch_size, self.language.prefix)}
 
+    def target_norm(self, pair: Pair, device: torch.device) -> float:
+        """See ``ScalesTargets``: the length of the model's own input embeddings."""
+        return self.language.load(pair[1], device).embedding_norm
+
     def trained_params(self, pairs: int, logit_scale: LogitScale) -> int:
         """None: the language model is frozen, and there is no temperature."""
         return 0
@@ -67,10 +71,6 @@ class CausalLm:
         tokens = batch.tokens(pair[1])
         losses = model.losses(mapped.view(len(mapped), self._language.prefix, -1), tokens)
         return losses.sum() / (tokens != PAD).sum()
-
-    def target_norm(self, pair: Pair) -> float:
-        """See ``ScalesTargets``: the length of the model's own input embeddings."""
-        return self._language.load(pair[1], self._setting.device).embedding_norm
 
     @classmethod
     def step_flops(cls, dims: Dims, pair: Pair, batch_size: int) -> Mapping[str, float]:
