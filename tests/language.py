@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from harness.encoders.base import EncoderSpec
 from harness.encoders.causal_lm import CausalLmScheme, TransformersLanguageModel
@@ -42,6 +43,11 @@ def random_model(folder: Path, *, layers: int = 2, dim: int = 16, heads: int = 2
         GPT2LMHeadModel(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
+
+
+def words_of(folder: Path) -> torch.Tensor:
+    """``[vocabulary, dim]`` input embeddings as they lie in the file."""
+    return load_file(folder / "model.safetensors")["transformer.wte.weight"]
 
 
 def loaded(folder: Path, tokens: int = 6, **options: Any) -> TransformersLanguageModel:

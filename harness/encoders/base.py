@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Num
 from PIL.Image import Image
 
-from harness.contract.language import LanguageModel, LanguageShape
+from harness.contract.language_shape import LanguageShape
 from harness.contract.registry import Registry
 from harness.errors import HarnessError
 
@@ -116,19 +116,6 @@ class HasWeights(Protocol):
 
     def weights_digest(self) -> str:
         """Digest of the loaded weights."""
-        ...
-
-
-@runtime_checkable
-class LoadsLanguageModels(Protocol):
-    """A scheme of causal language models."""
-
-    def load_model(self, spec: EncoderSpec, *, device: str = "cpu") -> LanguageModel:
-        """Read the weights, frozen.
-
-        Raises:
-            HarnessError: The weights cannot be had.
-        """
         ...
 
 

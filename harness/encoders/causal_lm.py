@@ -15,7 +15,8 @@ from jaxtyping import Float, Int32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.contract.language import PAD, LanguageModel, LanguageShape
+from harness.contract.language import PAD, LanguageModel
+from harness.contract.language_shape import LanguageShape
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import folder_digest, mean_of_rows, options_of
 from harness.encoders.hub import WeightSource, guarded, hub_source, without_network

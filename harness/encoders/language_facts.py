@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.contract.language import LanguageShape
+from harness.contract.language_shape import LanguageShape
 from harness.encoders.base import EncoderSpec
 from harness.encoders.common import file_digest
 from harness.encoders.modules import parameters

@@ -6,7 +6,8 @@ import torch
 
 from harness.contract.connector import ConnectorKind, prefix_length
 from harness.contract.language import Language, LanguageModel
-from harness.encoders.base import LoadsLanguageModels, scheme_of
+from harness.encoders.base import scheme_of
+from harness.encoders.language_models import LoadsLanguageModels
 from harness.errors import HarnessError
 from harness.sweep.config import Sweep
 from harness.sweep.encoders import SweepEncoder

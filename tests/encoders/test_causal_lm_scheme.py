@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from harness.encoders.base import EncoderSpec, scheme_of
 from harness.encoders.causal_lm import CausalLmScheme
 from harness.encoders.own_language_models import OwnModel, make_tokenizer, train_own
 from harness.errors import HarnessError
-from tests.language import COLOURS, loaded, random_model, token_rows
+from tests.language import COLOURS, loaded, random_model, token_rows, words_of
 
 CAPTIONS = ["red", "green yellow", "blue"]
 
@@ -43,7 +44,7 @@ def test_facts_are_known_from_the_config_alone(folder: Path, tmp_path: Path) -> 
     info = CausalLmScheme().describe(EncoderSpec(f"local:{tmp_path}", options={"max_tokens": 6}), "text")
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert info.params == sum(p.numel() for p in model.parameters())
-    assert dataclasses.asdict(info.language) == {
+    assert info.language and dataclasses.asdict(info.language) == {
         "dim": 16,
         "layers": 2,
         "width": 16,
@@ -58,6 +59,7 @@ def test_stated_facts_stand_in_for_a_model_that_is_not_here(folder: Path) -> Non
     scheme, options = CausalLmScheme(), {"layers": 2, "vocabulary": 262, "context": 24, "max_tokens": 6}
     absent = scheme.describe(EncoderSpec("local:nowhere", dim=16, params=1e4, options=options), "text")
     here = scheme.describe(EncoderSpec(f"local:{folder}", options={"max_tokens": 6}), "text")
+    assert absent.language and here.language
     assert dataclasses.replace(absent.language, vocabulary=0) == dataclasses.replace(here.language, vocabulary=0)
     with pytest.raises(HarnessError, match="its local folder is not there, and its dim, layers, vocabulary not stated"):
         scheme.describe(EncoderSpec("local:nowhere"), "text")
@@ -95,7 +97,7 @@ def test_captions_become_tokens_and_mean_embeddings(folder: Path) -> None:
     assert table[0].tolist() == [*own, 0, *[-1] * (3 - len(own))]
     first = tokenizer.encode(long, add_special_tokens=False)[:3]
     assert table[1].tolist() == [*first, 0], "cut, and ended all the same"
-    words = AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings().weight.detach()
+    words = words_of(folder)
     mean = scheme.load(spec, "text").encode(["red"])
     np.testing.assert_allclose(mean[0], words[own].mean(0).numpy(), rtol=1e-6)
 
@@ -142,8 +144,8 @@ def test_another_architecture_is_counted_within_half_a_percent(tmp_path: Path) -
 
 def test_greedy_captions_are_those_of_generate(folder: Path) -> None:
     model, given = loaded(folder), torch.randn(4, 2, 16)
-    plain = AutoModelForCausalLM.from_pretrained(folder).eval()
-    start = plain.get_input_embeddings().weight[0].expand(4, 1, -1)
+    plain: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
+    start = words_of(folder)[0].expand(4, 1, -1)
     made = plain.generate(
         inputs_embeds=torch.cat([start, given], 1), max_new_tokens=5, do_sample=False, pad_token_id=0, use_cache=False
     )

@@ -16,7 +16,7 @@ from harness.contract.split import Batch, Split
 from harness.errors import HarnessError
 from harness.objectives.causal_lm import CausalLm, CausalLmKind
 from harness.training.counting import counted
-from tests.language import loaded, random_model, token_rows
+from tests.language import loaded, random_model, token_rows, words_of
 from tests.problems import tables
 
 CPU, PAIR = torch.device("cpu"), ("i", "lm")
@@ -94,7 +94,7 @@ def test_flops_of_a_step_in_closed_form(folder: Path, batch: Batch, kind: Connec
 
 
 def test_mapped_rows_should_be_as_long_as_words(folder: Path) -> None:
-    words = AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings().weight
+    words = words_of(folder)
     kind = kind_for(folder, Linear())
     assert isinstance(kind, ScalesTargets)
     assert kind.target_norm(PAIR, CPU) == pytest.approx(words.norm(dim=1).mean().item())
