@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.common import Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.data.base import Dataset
 
 Sizes = Annotated[str, typer.Option(help="Layers x dimension of each model, e.g. 2x128,4x128.")]
 
@@ -24,18 +27,15 @@ def language_models(
     """Train GPT-2s of one's own on the sweep's training captions, in STORAGE/models. Those that are there stay."""
     config = open_sweep(sweep_file, set_, None, storage)
     wanted = [_size(written) for written in sizes.split(",")]
-    from harness.encoders.own_language_models import OwnModel, make_tokenizer, train_own
+    from harness.encoders.own_language_models import OwnModel, make_tokenizer, texts_of, train_own
     from harness.run.threads import exact_threads
     from harness.sweep.datasets import datasets_of
 
     dataset, _ = datasets_of(config)
-    captions = {
-        split: [str(text) for text in dataset.samples("text", dataset.index().paired(split)[1].tolist())]
-        for split in ("train", "validation")
-    }
-    if not all(captions.values()):
+    train, validation = (_captions(dataset, split) for split in ("train", "validation"))
+    if not train or not validation:
         raise HarnessError("the training or the validation split has no captions", where=str(sweep_file))
-    tokenizer = make_tokenizer(captions["train"], vocabulary)
+    tokenizer = make_tokenizer([caption for own in train for caption in own], vocabulary)
     with interruptible(), exact_threads(1):
         for layers, dim in wanted:
             size = OwnModel(layers, dim)
@@ -47,14 +47,23 @@ def language_models(
             def told(epoch: int, loss: float, name: str = size.name) -> None:
                 stderr.print(f"{name}  pass {epoch}  validation {loss:.4f} nats per token", markup=False)
 
-            train, validation = captions["train"], captions["validation"]
-            made = train_own(size, tokenizer, train, validation, folder, seed=seed, epochs=epochs, report=told)
+            texts = texts_of(train), texts_of(validation)
+            made = train_own(size, tokenizer, *texts, folder, seed=seed, epochs=epochs, report=told)
             stdout.print(
                 f"trained  {folder}  {made.params:,} parameters, {made.epochs} passes, "
                 f"validation perplexity {made.perplexity:.1f}",
                 soft_wrap=True,
                 markup=False,
             )
+
+
+def _captions(dataset: Dataset, split: str) -> list[list[str]]:
+    """The captions of every image of a split that has any."""
+    _, rows, owner = dataset.index().paired(split)
+    found: dict[int, list[str]] = {}
+    for image, caption in zip(owner.tolist(), dataset.samples("text", rows.tolist()), strict=True):
+        found.setdefault(image, []).append(str(caption))
+    return list(found.values())
 
 
 def _size(written: str) -> tuple[int, int]:

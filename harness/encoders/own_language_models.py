@@ -1,4 +1,8 @@
-"""Small causal language models of one's own: a byte-pair tokenizer and GPT-2, trained on a list of captions."""
+"""Small causal language models of one's own: a byte-pair tokenizer and GPT-2, trained on captions.
+
+A training text holds the captions of one image, one after the other: that what stands before says something of what
+follows is what a prefix builds on, and single captions of few words would not teach it.
+"""
 
 import math
 import shutil
@@ -6,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +27,9 @@ END = "<|end|>"
 """Begins and ends every caption."""
 
 CONTEXT = 64
+
+Text: TypeAlias = Sequence[str]
+"""Captions that are read one after the other."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Trained:
     Attributes:
         params: Parameters of the model.
         epochs: Passes until the best validation loss.
-        perplexity: Of the validation captions, per token with the end token.
+        perplexity: Of the validation texts, per token with end tokens.
     """
 
     params: int
@@ -74,20 +81,25 @@ def make_tokenizer(captions: Sequence[str], vocabulary: int) -> "PreTrainedToken
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=END)
 
 
-def token_table(tokenizer: "PreTrainedTokenizerFast", captions: Sequence[str], tokens: int) -> torch.Tensor:
-    """``[captions, tokens]`` numbers with the end token, then ``PAD``."""
-    table = np.full((len(captions), tokens), PAD, dtype=np.int64)
-    for row, caption in zip(table, captions, strict=True):
-        numbers = tokenizer.encode(caption, add_special_tokens=False)[: tokens - 1]
-        row[: len(numbers) + 1] = [*numbers, 0]
+def texts_of(captions: Sequence[Sequence[str]]) -> list[Text]:
+    """The captions of every image, each of them first once."""
+    return [[*own[first:], *own[:first]] for own in captions for first in range(len(own))]
+
+
+def token_table(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[Text], tokens: int) -> torch.Tensor:
+    """``[texts, tokens]`` numbers with the end token after every caption, then ``PAD``; cut at the width."""
+    table = np.full((len(texts), tokens), PAD, dtype=np.int64)
+    for row, text in zip(table, texts, strict=True):
+        numbers = [n for caption in text for n in (*tokenizer.encode(caption, add_special_tokens=False), 0)][:tokens]
+        row[: len(numbers)] = numbers
     return torch.from_numpy(table)
 
 
 def train_own(
     size: OwnModel,
     tokenizer: "PreTrainedTokenizerFast",
-    train: Sequence[str],
-    validation: Sequence[str],
+    train: Sequence[Text],
+    validation: Sequence[Text],
     folder: Path,
     *,
     seed: int,
@@ -102,14 +114,14 @@ def train_own(
     Args:
         size: Of the model.
         tokenizer: Made of the training captions.
-        train: Training captions.
-        validation: Captions that say when to stop.
+        train: Training texts, see ``texts_of``.
+        validation: Texts that say when to stop.
         folder: Where to save.
         seed: Of weights, order and dropout.
         epochs: Most passes.
         patience: Passes without a better loss after which training ends.
-        batch_size: Captions of a step.
-        tokens: Captions are cut there.
+        batch_size: Texts of a step.
+        tokens: Texts are cut there.
         report: Told of every pass and its validation loss.
     """
     model = _fresh(size, len(tokenizer), seed)

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from harness.encoders.base import EncoderSpec, scheme_of
 from harness.encoders.causal_lm import CausalLmScheme
-from harness.encoders.own_language_models import OwnModel, make_tokenizer, train_own
+from harness.encoders.own_language_models import OwnModel, make_tokenizer, texts_of, token_table, train_own
 from harness.errors import HarnessError
 from tests.language import COLOURS, loaded, random_model, token_rows, words_of
 
@@ -195,11 +195,20 @@ def test_half_precision_is_an_option(folder: Path) -> None:
     torch.testing.assert_close(half.losses(given, tokens), exact.losses(given, tokens), atol=0.2, rtol=0.05)
 
 
+def test_texts_hold_an_images_captions_one_after_the_other() -> None:
+    texts = texts_of([["red", "blue"], ["green"]])
+    assert texts == [["red", "blue"], ["blue", "red"], ["green"]]
+    tokenizer = make_tokenizer(list(COLOURS) * 3, 300)
+    red, blue = (tokenizer.encode(name, add_special_tokens=False) for name in ("red", "blue"))
+    table = token_table(tokenizer, texts, len(red) + len(blue) + 3)
+    assert table[0].tolist() == [*red, 0, *blue, 0, -1]
+
+
 def test_own_models_learn_and_are_reproducible(tmp_path: Path, one_thread: None) -> None:
     captions = [f"a {name} square" for name in COLOURS] * 4
-    tokenizer = make_tokenizer(captions, 280)
+    tokenizer, texts = make_tokenizer(captions, 280), texts_of([[caption] for caption in captions])
     made = [
-        train_own(OwnModel(1, 16), tokenizer, captions, captions, tmp_path / name, seed=0, epochs=30, batch_size=4)
+        train_own(OwnModel(1, 16), tokenizer, texts, texts, tmp_path / name, seed=0, epochs=30, batch_size=4)
         for name in ("one", "other")
     ]
     assert made[0] == made[1]
