@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from harness import sweep as sweep  # so that the room is there for the line at the end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +64,6 @@ class _CallableRoom(ModuleType):
         return importlib.import_module("harness.api.verbs").sweep(*args, **options)
 
 
-sys.modules["harness.sweep"].__class__ = _CallableRoom
+importlib.import_module("harness.sweep").__class__ = _CallableRoom
 
 __all__ = ["__version__", "load", "open_run"]

@@ -14,6 +14,7 @@ from harness.export.folder import export_connector, finished_connector
 from harness.run.store import RunStore
 from reports.analysis import analyse
 from reports.build import Report, build_report
+from reports.intervals import connector_intervals
 from reports.picks import picked_pair
 from reports.schema import Summary
 
@@ -108,7 +109,8 @@ class OpenRun:
 
     def export(self, method: str, out: str | Path, pair: Pair | None = None, *, seed: int | None = None) -> Path:
         """Write one pair's connector as a folder that ``harness.load`` opens; returns the folder."""
-        return export_connector(self.store, method, pair or self.picked(method), Path(out), seed=seed)
+        chosen = pair or self.picked(method)
+        return export_connector(self.store, method, chosen, Path(out), seed=seed, intervals=connector_intervals)
 
     def report(self) -> Report:
         """Write the report (``report/index.html`` below the run) and return what it says."""

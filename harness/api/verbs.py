@@ -24,6 +24,7 @@ from harness.sweep.config import Sweep
 from harness.sweep.loading import load_sweep, sweep_of
 from harness.sweep.plan import Plan, make_plan
 from harness.sweep.resolve import ResolvedSweep
+from reports.intervals import connector_intervals
 
 Source: TypeAlias = str | Path | Mapping[str, Any]
 """A sweep file, or what one would hold."""
@@ -145,7 +146,7 @@ def pick(
     last = RunStore(str(config.storage_path / record.run))
     folder = config.storage_path / f"{config.name}-pick" / "models" / record.run if out is None else Path(out)
     if out is not None or not folder.exists():
-        folder = export_connector(last, record.label, record.pair, folder)
+        folder = export_connector(last, record.label, record.pair, folder, intervals=connector_intervals)
     return Picked(record, folder)
 
 
