@@ -17,6 +17,8 @@ from harness.training.counting import counted
 from hyma.joint_polished import Corrected, JointPolished, merged
 from tests.problems import Made, connectors_of, matched, views
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def world(**more: Any) -> Made:
     """Six pairs of unlike shapes, noisy enough that nothing is perfect."""
