@@ -13,6 +13,7 @@ from reports.overview import OverviewRow, overview_rows
 from reports.plots import write_plots
 from reports.schema import Summary
 from reports.summary import write_summary
+from reports.text_tables import write_text_tables
 from reports.unfinished import Gap
 from reports.verdict import verdict
 
@@ -55,7 +56,7 @@ def build_report(store: RunStore, into: Blobs | None = None) -> Report:
     into = into or store.under("report")
     analysis = analyse(store)
     write_summary(analysis.summary, into)
-    tables = write_tables(analysis, into)
+    tables = [*write_tables(analysis, into), *write_text_tables(analysis, into)]
     plots = write_plots(analysis, into)
     pages = write_pages(analysis, into, plots)
     return Report(
