@@ -9,7 +9,7 @@ from reports.drawn.ticks import linear_ticks, log_ticks
 
 WIDTH, HEIGHT = 440.0, 262.0
 """Size of a panel that stands beside another one, and alone on a phone."""
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 14.0, 12.0, 42.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 12.0, 42.0
 GLYPH = 6.1
 """Mean width of a letter at the size of labels (11 units)."""
 

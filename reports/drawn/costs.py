@@ -27,7 +27,7 @@ def costs(analysis: Analysis) -> Drawing:
     if not shown:
         return Drawing("costs", caption, [])
     parts = cost_parts(analysis)
-    flops = [[getattr(r.summary.flops, p, None) or 0.0 for p in parts] for r in shown.values()]
+    flops = [[getattr(r.summary.flops, p) or 0.0 if p in PHASES else 0.0 for p in parts] for r in shown.values()]
     seconds = [[r.cost.seconds.get(p, 0.0) for p in parts] for r in shown.values()]
     tables = (("FLOPs by phase", flops, formatting.flops), ("Device time by section", seconds, formatting.seconds))
     panels = [_panel(title, list(shown), parts, table, text) for title, table, text in tables]

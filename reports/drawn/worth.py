@@ -92,7 +92,8 @@ def _panel(analysis: Analysis, quality: Quality, cost: Cost, height: float = HEI
         return None
     look, canvas = looks(analysis), Canvas(height=height)
     found = {e.label: _estimate(analysis, e.label, quality) for e in entries}
-    heights = [v for e in entries for v in (getattr(e, quality), *found[e.label].ci95) if np.isfinite(v)]
+    shown_ones = [*found.values()] + ([] if analysis.reference is None else [_own(analysis, quality)])
+    heights = [v for one in shown_ones for v in (one.value, *one.ci95) if np.isfinite(v)]
     spent = [e.cost(cost) for e in entries if e.cost(cost) > 0] or [1.0]
     free = any(e.cost(cost) <= 0 for e in entries)
     x = Scale(*log_padded(spent), LEFT + (40.0 if free else 0.0), canvas.width - RIGHT, log=True)
@@ -157,21 +158,29 @@ def _axis(analysis: Analysis, quality: Quality) -> str:
     return names.get(quality, "Spearman with the reference")
 
 
+def _own(analysis: Analysis, quality: Quality) -> Resampled:
+    """The reference's own number; none where it is a mean over some pairs only."""
+    reference = analysis.reference
+    whole = reference is not None and reference.connectors == analysis.summary.n_pairs
+    if reference is None or (quality == "mean_score" and not whole):
+        return Resampled()
+    return _estimate(analysis, reference.label, quality)
+
+
 def _band(analysis: Analysis, canvas: Canvas, x: Scale, y: Scale, quality: Quality) -> None:
     """The reference's own number across the panel, with its interval; chance for regret."""
     if analysis.reference is None:
         return
-    own, left = _estimate(analysis, analysis.reference.label, quality), LEFT
-    whole = quality != "mean_score" or analysis.reference.connectors == analysis.summary.n_pairs
-    if np.isfinite(own.value) and whole:
+    own = _own(analysis, quality)
+    if np.isfinite(own.value):
         low, high = own.ci95
         if np.isfinite(low):
             top, bottom = y(high), y(low)
-            canvas.add(tag("rect", x=left, y=top, width=x.end - left, height=max(bottom - top, 1.0), class_="band"))
-        canvas.line(left, y(own.value), x.end, y(own.value), "reference")
+            canvas.add(tag("rect", x=LEFT, y=top, width=x.end - LEFT, height=max(bottom - top, 1.0), class_="band"))
+        canvas.line(LEFT, y(own.value), x.end, y(own.value), "reference")
     chance = analysis.reference.comparison.regret.chance
     if quality == "regret" and np.isfinite(chance) and chance <= y.high:
-        canvas.line(left, y(chance), x.end, y(chance), "chance")
+        canvas.line(LEFT, y(chance), x.end, y(chance), "chance")
 
 
 def _point(

@@ -54,7 +54,8 @@ def answers(report: Report, folder: Path, script: str, width: int = 1300) -> dic
     )
     page = (Path(report.where) / "index.html").read_text(encoding="utf-8")
     probe.write_text(page.replace("</body>", tail).replace("</head>", head, 1), encoding="utf-8")
-    dom = browse(probe, folder / "profile", "--dump-dom", f"--window-size={width},1000")
+    wait = "--virtual-time-budget=4000"  # for what a script sets going
+    dom = browse(probe, folder / "profile", "--dump-dom", f"--window-size={width},1000", wait)
     written = re.search(r'data-found="([^"]*)"', dom)
     assert written, "the script ran to its end"
     found = json.loads(html.unescape(written[1]))
