@@ -185,7 +185,7 @@ def name_points(figure: Figure, named: Mapping[Axes, Sequence[Named]]) -> None:
         sizes = [(SIZE * 0.62 * len(name) * inch / 72, SIZE * 1.35 * inch / 72) for name, *_ in points]
         asked = [number for number, point in enumerate(points) if point[3]]
         rest = [flipped[number] for number in range(len(points)) if number not in asked]
-        places = placed([flipped[n] for n in asked], [sizes[n] for n in asked], bounds, rest)
+        places = placed([flipped[n] for n in asked], [sizes[n] for n in asked], bounds, rest, radius=8.0)
         for number, place in zip(asked, places, strict=True):
             if place is None:
                 continue
@@ -199,6 +199,7 @@ def name_points(figure: Figure, named: Mapping[Axes, Sequence[Named]]) -> None:
                 textcoords="offset points",
                 fontsize=SIZE,
                 zorder=5,
+                bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none", "alpha": 0.7},
                 arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#777777"} if far else None,
             )
             written.set_in_layout(False)
