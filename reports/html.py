@@ -24,6 +24,7 @@ from reports.drawn.worth import deciding, frontiers
 from reports.evidence import evidence
 from reports.page_parts import page_data, scripts, style
 from reports.pair_table import HEADINGS, pair_rows
+from reports.pictures import picture_section
 from reports.schema import Views
 from reports.secondary import source_of
 from reports.tables import (
@@ -143,6 +144,7 @@ def _touched(analysis: Analysis) -> dict[str, object]:
     return {
         "drawings": by_name,
         "rooms": ROOMS,
+        "pictures": picture_section(analysis, analysis.run.store.examples()),
         "pair_headings": HEADINGS,
         "pair_rows": [(row.number, [images[row.pair[0]], texts[row.pair[1]], row.method, *row.cells]) for row in rows],
         "scripts": scripts(),

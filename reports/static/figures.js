@@ -92,7 +92,11 @@ function openPair(number, move) {
   place.replaceChildren();
   const svg = drawCurves(number);
   if (svg) place.append(svg);
-  document.querySelectorAll(".caption-row[data-pair]").forEach((row) => row.classList.toggle("chosen", row.dataset.pair === String(number)));
+  // A few captions with what this pair's connector finds for them, where the page has pictures of it.
+  [...document.querySelectorAll(`.caption-row .lists > div[data-pair="${number}"]`)].slice(0, 3).forEach((list) => {
+    const asked = list.closest(".caption-row").querySelector(".asked");
+    place.append(asked.cloneNode(true), list.cloneNode(true));
+  });
   box.hidden = false;
   box.dataset.pair = number;
   const room = box.closest("details");
