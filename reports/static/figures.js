@@ -38,27 +38,49 @@ function draw(parent, name, attributes, text) {
   return element;
 }
 
+// Round values between two ends: whole steps, or on a log axis ones, twos and fives.
+function roundTicks(low, high, log) {
+  const found = [];
+  if (log) {
+    for (let n = Math.floor(low); n <= high; n += 1) {
+      for (const step of [1, 2, 5]) {
+        const at = n + Math.log10(step);
+        if (at >= low && at <= high) found.push(step * 10 ** n);
+      }
+    }
+    return found.length > 5 ? found.filter((v) => Math.log10(v) % 1 === 0) : found;
+  }
+  const raw = (high - low) / 4, size = 10 ** Math.floor(Math.log10(raw));
+  const step = size * ([1, 2, 5].find((factor) => size * factor >= raw) || 10);
+  for (let n = Math.ceil(low / step); n * step <= high; n += 1) found.push(Number((n * step).toPrecision(6)));
+  return found;
+}
+
 // The pair's validation score under every method with checkpoints, against updates per pair (log axis).
 function drawCurves(number) {
   const lines = data.curves.map(({ method, look, updates, scores }) => ({
     method, look, points: updates.map((u, n) => [u, scores[n][number]]).filter(([u, v]) => u > 0 && v !== null),
   })).filter(({ points }) => points.length);
-  const svg = document.createElementNS(NS, "svg");
   if (!lines.length) return null;
+  const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("viewBox", "0 0 440 250");
+  const right = 428 - 6.1 * Math.max(...lines.map(({ method }) => method.length));
   const xs = lines.flatMap(({ points }) => points.map(([u]) => Math.log10(u)));
   const ys = lines.flatMap(({ points }) => points.map(([, v]) => v));
-  const span = (values) => { const low = Math.min(...values), high = Math.max(...values), room = (high - low) * 0.08 || 0.05; return [low - room, high + room]; };
+  const span = (values) => {
+    const low = Math.min(...values), high = Math.max(...values), room = (high - low) * 0.08 || 0.05;
+    return [low - room, high + room];
+  };
   const [x0, x1] = span(xs), [y0, y1] = span(ys);
-  const x = (u) => 50 + (Math.log10(u) - x0) / (x1 - x0) * 370;
+  const x = (u) => 50 + (Math.log10(u) - x0) / (x1 - x0) * (right - 50);
   const y = (v) => 205 - (v - y0) / (y1 - y0) * 190;
-  for (let n = 0; n <= 4; n += 1) {
-    const v = y0 + (y1 - y0) * n / 4, u = 10 ** (x0 + (x1 - x0) * n / 4);
-    draw(svg, "line", { x1: 50, x2: 420, y1: y(v), y2: y(v), class: "grid" });
-    draw(svg, "text", { x: 45, y: y(v) + 4, "text-anchor": "end" }, v.toPrecision(3));
-    draw(svg, "text", { x: x(u), y: 220, "text-anchor": "middle" }, u.toPrecision(2).replace(/e\+?/, "e"));
+  for (const v of roundTicks(y0, y1, false)) {
+    draw(svg, "line", { x1: 50, x2: right, y1: y(v), y2: y(v), class: "grid" });
+    draw(svg, "text", { x: 45, y: y(v) + 4, "text-anchor": "end" }, v);
   }
-  draw(svg, "text", { x: 235, y: 240, "text-anchor": "middle" }, `updates per pair; up: validation ${data.metric}`);
+  for (const u of roundTicks(x0, x1, true)) draw(svg, "text", { x: x(u), y: 220, "text-anchor": "middle" }, u);
+  draw(svg, "line", { x1: 50, x2: right, y1: 205, y2: 205, class: "axis" });
+  draw(svg, "text", { x: 50, y: 241 }, `validation ${data.metric} against updates per pair`);
   for (const { method, look, points } of lines) {
     draw(svg, "polyline", { points: points.map(([u, v]) => `${x(u)},${y(v)}`).join(" "), class: `curve ${look}` });
     for (const [u, v] of points) {
@@ -66,9 +88,17 @@ function drawCurves(number) {
       draw(group, "title", {}, `${method}\n${v} at ${u} updates per pair`);
       draw(group, "circle", { cx: x(u), cy: y(v), r: 3.2, class: `mark ${look}` });
     }
-    const [u, v] = points[points.length - 1];
-    draw(svg, "text", { x: Math.min(x(u), 418), y: y(v) - 7, "text-anchor": "end", class: "point" }, method);
   }
+  // Names stand in a column at the right, pushed apart, each with a line to the end of its curve.
+  const ends = lines.map(({ method, points }) => ({ method, at: points[points.length - 1] }));
+  ends.sort((one, other) => y(one.at[1]) - y(other.at[1]));
+  let last = 0;
+  const most = (n) => 203 - 12 * (ends.length - 1 - n);
+  ends.forEach(({ method, at: [u, v] }, n) => {
+    last = Math.max(last + 12, Math.min(y(v) + 4, most(n)));
+    draw(svg, "line", { x1: x(u) + 4, y1: y(v), x2: right + 6, y2: last - 4, class: "leader" });
+    draw(svg, "text", { x: right + 9, y: last, class: "point" }, method);
+  });
   return svg;
 }
 
@@ -92,10 +122,10 @@ function openPair(number, move) {
   place.replaceChildren();
   const svg = drawCurves(number);
   if (svg) place.append(svg);
-  // A few captions with what this pair's connector finds for them, where the page has pictures of it.
-  [...document.querySelectorAll(`.caption-row .lists > div[data-pair="${number}"]`)].slice(0, 3).forEach((list) => {
-    const asked = list.closest(".caption-row").querySelector(".asked");
-    place.append(asked.cloneNode(true), list.cloneNode(true));
+  // A few captions with what this pair's connectors find for them, where the page has pictures of it.
+  const own = (row) => [...row.querySelectorAll(`.lists > div[data-pair="${number}"]`)];
+  [...document.querySelectorAll(".caption-row")].filter((row) => own(row).length).slice(0, 3).forEach((row) => {
+    place.append(row.querySelector(".asked").cloneNode(true), ...own(row).map((list) => list.cloneNode(true)));
   });
   box.hidden = false;
   box.dataset.pair = number;
