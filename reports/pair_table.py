@@ -62,17 +62,21 @@ class PairRow:
 
 
 def pair_rows(analysis: Analysis) -> list[PairRow]:
-    """A row for every pair under every method that has run, the best pairs by the reference's test scores first."""
+    """A row for every pair under every method that has run, the best pairs first.
+
+    The best are so by the reference's test scores, or where it has none by their mean place over the methods.
+    """
     pairs, truth, sign = analysis.manifest.pairs, analysis.truth, 1.0 if _higher(analysis) else -1.0
     nothing = np.full(len(pairs), np.nan)
     theirs = nothing if truth is None else sign * truth.mean
     order = nothing if truth is None or not np.isfinite(truth.mean).any() else places(truth.mean)
-    close, rows = set(analysis.ties or []), []
+    close, rows, places_of = set(analysis.ties or []), [], []
     for label, result in analysis.methods.items():
         if not result.data.records:
             continue  # nothing of it has run yet: it is among the missing
         score, test = seed_mean(result.data.scores), seed_mean(result.data.test)
         own = places(seed_mean(result.data.ranking)) if np.isfinite(score).any() else nothing
+        places_of.append(own)
         ends = np.full((len(pairs), 2), np.nan) if result.delivered.each is None else result.delivered.each
         for n, pair in enumerate(pairs):
             notes = ["pick"] if pair == result.summary.best_pair else []
@@ -87,7 +91,7 @@ def pair_rows(analysis: Analysis) -> list[PairRow]:
             ci = (float(ends[n, 0]), float(ends[n, 1]))
             values = (float(score[n]), float(test[n]), ci, float(behind), float(own[n]), float(order[n]))
             rows.append(PairRow(n, pair, label, *values, ", ".join(notes)))
-    best = order if np.isfinite(order).any() else np.arange(len(pairs))
+    best = order if np.isfinite(order).any() else seed_mean(np.stack([nothing, *places_of]))
     return sorted(rows, key=lambda row: (np.nan_to_num(best[row.number], nan=np.inf), row.number))
 
 

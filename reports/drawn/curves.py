@@ -20,6 +20,8 @@ def curves(analysis: Analysis, found: Sequence[Trace]) -> Drawing:
         "Mean over seeds, and on the left over pairs. Numbers are epochs. Rank quality: Spearman correlation of the "
         "validation ranking at that point with the reference's test scores at its full budget; dashed is the noise "
         "ceiling, dotted is chance."
+        if analysis.truth is not None
+        else "Mean over seeds and pairs. Numbers are epochs."
     )
     scores = [(t, t.scores) for t in found if t.scores is not None]
     ranks = [(t, t.ranks) for t in found if t.ranks is not None]

@@ -42,9 +42,9 @@ def _panel(analysis: Analysis, result: MethodResult, reference: MethodResult, th
     own = places(seed_mean(result.data.ranking))
     for number, pair in enumerate(analysis.manifest.pairs):
         if np.isfinite(own[number]) and np.isfinite(theirs[number]):
-            says = f"{pair_name(pair)}\n{reference.label}: place {theirs[number]:g} (test)\n"
-            says += f"{result.label}: place {own[number]:g} (validation)"
-            dot = tag("circle", cx=x(theirs[number]), cy=y(own[number]), r=4.2 if n <= 100 else 2.4, class_="mark s0")
+            says = f"{pair_name(pair)}\nplace {theirs[number]:g} (test), {own[number]:g} (validation)"
+            at = round(x(theirs[number]), 1), round(y(own[number]), 1)
+            dot = tag("circle", cx=at[0], cy=at[1], r=4.2 if n <= 100 else 2.4, class_="mark s0")
             canvas.add(tag("g", hint(says) + dot, class_="kept", data_pair=number))
     spearman = formatting.with_interval(result.summary.spearman.value, result.summary.spearman.ci95)
     ceiling = formatting.number(analysis.summary.noise_ceiling.spearman)

@@ -95,3 +95,11 @@ def test_nothing_in_the_scripts_data_looks_like_a_tag(maker: Any, tmp_path: Any)
     analysis = analyse(maker.run(tmp_path / "run", maker.realistic(2, 2, 2), names=names))
     written = page_data(analysis, traces(analysis))
     assert "<" not in written and "&" not in written
+
+
+def test_without_a_reference_the_pairs_stand_by_their_mean_place(maker: Any, tmp_path: Any) -> None:
+    one, other = np.tile([0.1, 0.4, 0.2, 0.3], (2, 1)), np.tile([0.2, 0.4, 0.1, 0.3], (2, 1))
+    specs = {"ridge": maker.Spec(one, one, kind="joint"), "cca": maker.Spec(other, other, kind="joint")}
+    rows = pair_rows(analyse(maker.run(tmp_path / "run", specs, images=2, texts=2, reference=None)))
+    assert [row.number for row in rows[::2]] == [1, 3, 0, 2]
+    assert all(np.isnan(row.reference_place) and np.isnan(row.behind) for row in rows)
