@@ -39,7 +39,7 @@ def export_connector(store: RunStore, label: str, pair: Pair, out: Path, *, seed
     """
     manifest = store.manifest()
     out = check_free(out)
-    record, metrics = _found(store, manifest, label, pair, seed)
+    record, metrics = finished_connector(store, manifest, label, pair, seed)
     data = store.connectors(record.key)
     assert data is not None, "only cells with connectors are found"
     connector = from_bytes(data, record.pairs.index(pair), where=record.key)
@@ -76,16 +76,20 @@ def stored_connector(store: RunStore, label: str, pair: Pair) -> tuple[Connector
     Raises:
         HarnessError: There is none.
     """
-    record, _ = _found(store, store.manifest(), label, pair, None)
+    record, _ = finished_connector(store, store.manifest(), label, pair, None)
     data = store.connectors(record.key)
     assert data is not None, "only cells with connectors are found"
     return from_bytes(data, record.pairs.index(pair), where=record.key), record.seed
 
 
-def _found(
+def finished_connector(
     store: RunStore, manifest: Manifest, label: str, pair: Pair, seed: int | None
 ) -> tuple[CellRecord, PairMetrics]:
-    """The cell that holds the pair's connector: at the last rung that the pair reached, the best seed on validation."""
+    """The cell that holds the pair's connector: at the last rung that the pair reached, the best seed on validation.
+
+    Raises:
+        HarnessError: No such method, pair, seed or connector.
+    """
     if label not in manifest.methods:
         raise HarnessError(f"the run has no method {label!r}", fix=near(label, manifest.methods))
     if pair not in manifest.pairs:
