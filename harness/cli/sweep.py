@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,9 +75,10 @@ def sweep(
     else:
         stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")
 
+    from harness.export.examples import write_examples
     from reports.build import build_report
 
-    print_report(build_report(store))
+    print_report(build_report(store, illustrate=partial(write_examples, plan.resolved, store)))
     for record in bad:
         pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
         line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"

@@ -75,6 +75,18 @@ def check_free(out: Path) -> Path:
     return out
 
 
+def stored_connector(store: RunStore, label: str, pair: Pair) -> tuple[Connector, int]:
+    """A pair's connector under a method, of the seed that is best on validation, and that seed.
+
+    Raises:
+        HarnessError: There is none.
+    """
+    record, _ = finished_connector(store, store.manifest(), label, pair, None)
+    data = store.connectors(record.key)
+    assert data is not None, "only cells with connectors are found"
+    return from_bytes(data, record.pairs.index(pair), where=record.key), record.seed
+
+
 def finished_connector(
     store: RunStore, manifest: Manifest, label: str, pair: Pair, seed: int | None
 ) -> tuple[CellRecord, PairMetrics]:

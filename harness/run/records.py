@@ -254,6 +254,51 @@ class BankRecord(Record):
     weights: str = ""
 
 
+class ShownList(Record):
+    """What one connector finds for a caption.
+
+    Attributes:
+        label: Its method.
+        image: Its image encoder.
+        text: Its text encoder.
+        seed: Its seed.
+        rank: Place of the caption's own image, 1 is best.
+        first: Rows of the first images, the nearest first.
+    """
+
+    label: str
+    image: str
+    text: str
+    seed: int
+    rank: int
+    first: list[int]
+
+
+class ShownCaption(Record):
+    """A test caption, the row of its own image, and what each connector finds for it."""
+
+    caption: str
+    own: int
+    lists: list[ShownList]
+
+
+class Examples(Record):
+    """Test captions and pictures to look at.
+
+    Attributes:
+        images: Test images that are searched.
+        captions: Captions taken at equal distances, whatever is found for them.
+        worst: Captions whose own image the first connector places worst.
+        pictures: Image row -> a small JPEG, in base64.
+    """
+
+    schema_version: int = SCHEMA
+    images: int
+    captions: list[ShownCaption]
+    worst: list[ShownCaption]
+    pictures: dict[int, str]
+
+
 class Manifest(Record):
     """The plan of a run."""
 

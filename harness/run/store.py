@@ -7,6 +7,7 @@ Layout (``harness.run.records.SCHEMA``)::
     cells/<key>.npz                     what each test query gave, and the unit that it belongs to
     connectors/<key>.safetensors        the connectors of a finished cell
     connectors/<key>.state.safetensors  what a rung cell's next rung resumes from
+    examples.json                       test captions with the pictures that connectors find for them, for the report
     attempts/<key>.json                 what an unfinished attempt at a cell has spent so far
 
 A cell's arrays are written before its record, so a record that is there is complete. Nothing here imports torch.
@@ -25,9 +26,9 @@ from pydantic import ValidationError
 from harness.contract.record import Record
 from harness.errors import HarnessError
 from harness.run.blobs import Blobs, BlobsUnder, NoBlob, blobs_at
-from harness.run.records import SCHEMA, CellRecord, LedgerRecord, Manifest
+from harness.run.records import SCHEMA, CellRecord, Examples, LedgerRecord, Manifest
 
-MANIFEST = "manifest.json"
+MANIFEST, EXAMPLES = "manifest.json", "examples.json"
 R = TypeVar("R", bound=Record)
 
 
@@ -66,6 +67,18 @@ class RunStore:
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the plan."""
         self.blobs.put(MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+    def examples(self) -> Examples | None:
+        """Captions and pictures to look at; None where there are none.
+
+        Raises:
+            HarnessError: The file is damaged.
+        """
+        return self._parse(Examples, EXAMPLES) if self.blobs.exists(EXAMPLES) else None
+
+    def write_examples(self, examples: Examples) -> None:
+        """Replace them."""
+        self.blobs.put(EXAMPLES, examples.model_dump_json().encode())
 
     def finished(self, keys: Iterable[str] | None = None) -> set[str]:
         """Those of the keys (None: all) whose record is there, whatever their status."""
