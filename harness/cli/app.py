@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, ls, pick, plan, report, status, sweep, validate
+from harness.cli import compare, embed, export, ls, pick, plan, report, status, sweep, validate, verify
 from harness.cli.common import stderr, stdout
 from harness.errors import HarnessError
 
@@ -30,6 +30,7 @@ for verb in (
     ls.ls,
     validate.validate,
     export.export,
+    verify.verify,
 ):
     app.command()(verb)
 

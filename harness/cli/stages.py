@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.cli.common import store_of
-from harness.cli.embed import extract_with_bars
+from harness.cli.embed import extract_with_bars, set_damaged_aside
 from reports.formatting import count, number, short_names
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class StageRunner:
     def __call__(self, stage: Stage, plan: Plan) -> Ran:
         """Run the stage, or read what it came to."""
         from harness.run.execute import prepare, run_missing
+        from harness.run.lock import RunLock
         from harness.run.picking import Ran
 
         store = store_of(plan.sweep)
@@ -45,10 +46,14 @@ class StageRunner:
         self._say(
             f"stage {stage.number}: {what}; {rows['train']} training, {rows['validation']} validation{tested} images"
         )
-        todo = prepare(plan, store, extract_with_bars)
-        if todo.cells:
-            with self._console.status(f"stage {stage.number}: making connectors"):
-                run_missing(plan, store, todo, _Unheard(), backend=self._backend, address=self._address)
+        with RunLock(store.blobs) as lock:
+            set_damaged_aside(plan.resolved)
+            todo = prepare(plan, store, extract_with_bars, lock=lock)
+            for line in todo.healed:
+                self._say(line)
+            if todo.cells:
+                with self._console.status(f"stage {stage.number}: making connectors"):
+                    run_missing(plan, store, todo, _Unheard(), backend=self._backend, address=self._address, lock=lock)
         (cell,) = plan.cells
         return Ran(store.record(cell.key), store.manifest().elapsed_s or 0.0)
 

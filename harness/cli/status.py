@@ -37,7 +37,8 @@ def status(
 
 def _view(store: RunStore) -> tuple[Group, int]:
     manifest = store.manifest()
-    records = store.records(manifest)
+    survey = store.survey(manifest.cells)
+    records = survey.records
     states = ("done", "failed", "diverged", "timeout", "skipped", "missing")
     table = Table(title=f"{manifest.name}: {len(records)} of {len(manifest.cells)} cells", title_justify="left")
     for header in ("method", *states, "cell seconds"):
@@ -58,4 +59,5 @@ def _view(store: RunStore) -> tuple[Group, int]:
         if r.status == "done"
         for pair in r.lost
     ]
+    reasons += [f"damaged, counted as missing: {damage}" for damage in survey.damaged.values()]
     return Group(table, *map(Text, reasons)), len(manifest.cells) - len(records)
