@@ -42,6 +42,11 @@ class Gap:
     cells: list[Unfinished]
 
     @property
+    def damaged(self) -> bool:
+        """They have been run, and a file of theirs is damaged."""
+        return self.cells[0].reason.startswith(DAMAGED)
+
+    @property
     def line(self) -> str:
         """The whole group in one line."""
         many = "s" if len(self.cells) > 1 else ""

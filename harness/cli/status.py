@@ -24,18 +24,22 @@ def status(
     """Show each method's cells: done, failed, diverged, timed out, missing, with reasons."""
     store = open_run(run)
     if not watch:
-        stdout.print(_view(store)[0])
+        table, reasons, _ = _view(store)
+        stdout.print(table)
+        for reason in reasons:
+            stdout.print(reason, markup=False, highlight=False, soft_wrap=True)
         return
     with Live(console=stdout, auto_refresh=False) as live:
         while True:
-            view, missing = _view(store)
-            live.update(view, refresh=True)
+            table, reasons, missing = _view(store)
+            live.update(Group(table, *map(Text, reasons)), refresh=True)
             if not missing:
                 return
             time.sleep(1.0)
 
 
-def _view(store: RunStore) -> tuple[Group, int]:
+def _view(store: RunStore) -> tuple[Table, list[str], int]:
+    """A row for each method, a line for each cell that has no result, and how many are missing."""
     manifest = store.manifest()
     survey = store.survey(manifest.cells)
     records = survey.records
@@ -60,4 +64,4 @@ def _view(store: RunStore) -> tuple[Group, int]:
         for pair in r.lost
     ]
     reasons += [f"damaged, counted as missing: {damage}" for damage in survey.damaged.values()]
-    return Group(table, *map(Text, reasons)), len(manifest.cells) - len(records)
+    return table, reasons, len(manifest.cells) - len(records)
