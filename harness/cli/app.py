@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -59,7 +60,10 @@ def main() -> None:
     except HarnessError as error:
         _stop(str(error))
     except OSError as error:  # a full disk, a folder that may not be written
-        _stop(str(error))
+        from harness.contract.files import CLOSED, FULL, storage_failed
+
+        ours = error.errno in (*FULL, *CLOSED) and error.filename
+        _stop(str(storage_failed(error, Path(error.filename)) if ours else error))
 
 
 def _stop(message: str) -> NoReturn:

@@ -73,10 +73,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         StorageFailed: It cannot be written; what was there before still is.
     """
     with writing(path):
-        _write_atomic(path, data)
+        write_whole(path, data)
 
 
-def _write_atomic(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """``write_atomic`` that raises what the system says.
+
+    Raises:
+        OSError: It cannot be written; what was there before still is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from harness.contract.files import write_atomic, writing
+from harness.contract.files import write_atomic, write_whole, writing
 from harness.errors import HarnessError, StorageFailed
 
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
@@ -119,9 +119,9 @@ class FolderBlobs:
         """Through a temporary file that is linked to the name, which fails if the name is taken."""
         path = self._path(name)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
-        write_atomic(temporary, data)
         try:
             with writing(path):
+                write_whole(temporary, data)
                 os.link(temporary, path)
         except StorageFailed as error:
             if isinstance(error.__cause__, FileExistsError):
@@ -130,7 +130,8 @@ class FolderBlobs:
                 raise
             _create(path, data)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""

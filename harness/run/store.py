@@ -58,7 +58,9 @@ from harness.run.whole import (
 )
 from harness.sweep.planned import PlannedCell
 
-MANIFEST = "manifest.json"
+MANIFEST, PROBE = "manifest.json", "probe"
+PROBE_BYTES = 64 * 2**10
+"""About what a small cell takes: a full disk often has room for a few bytes."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,16 @@ class RunStore:
         if not self.planned():
             fix = "mount it again; the same command goes on where this one stopped"
             raise StorageFailed("the run has vanished while it was swept", where=self.where, fix=fix)
+
+    def check_writable(self) -> None:
+        """Fail where nothing can be written.
+
+        Raises:
+            StorageFailed: A full disk, a read-only storage, or no run any more.
+        """
+        self.check_there()
+        self.blobs.put(PROBE, bytes(PROBE_BYTES))
+        self.blobs.delete(PROBE)
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the plan."""
