@@ -9,18 +9,20 @@ import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, ls, pick, plan, report, status, sweep, validate, verify
+from harness.cli import compare, embed, export, init, ls, pick, plan, report, schema, status, sweep, validate, verify
+from harness.cli.blame import blamed
 from harness.cli.common import stderr, stdout
 from harness.errors import HarnessError
 
 app = typer.Typer(
     help="Which image and text encoders should I stitch, and what is the cheapest trustworthy way to find out?",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
+    init.init,
     pick.pick,
     sweep.sweep,
     plan.plan,
@@ -30,6 +32,7 @@ for verb in (
     compare.compare,
     ls.ls,
     validate.validate,
+    schema.schema,
     export.export,
     verify.verify,
 ):
@@ -58,7 +61,7 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        _stop(str(error))
+        _stop(str(blamed(error)))
     except OSError as error:  # a full disk, a folder that may not be written
         from harness.contract.files import CLOSED, FULL, storage_failed
 

@@ -21,7 +21,10 @@ def compare(
     as_json: Json = False,
     out: Annotated[Path | None, typer.Option(help="Write across.csv and the figure across.png/.pdf here.")] = None,
 ) -> None:
-    """Every method of several runs in one table, and whether the cells that runs share agree."""
+    """Every method of several runs in one table, and whether the cells that runs share agree.
+
+    Example: harness compare quickstart quickstart-hyma --out both
+    """
     if len(runs) < 2:
         raise HarnessError("one run has nothing to be compared with", fix="harness compare RUN RUN ...")
     stores = [open_run(run) for run in runs]

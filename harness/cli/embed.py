@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> None:
-    """Extract every bank of a sweep that is not there yet. Interrupted, it goes on where it stopped."""
+    """Extract every bank of a sweep that is not there yet. Interrupted, it goes on where it stopped.
+
+    Example: harness embed sweeps/quickstart.yaml
+    """
     config = open_sweep(sweep_file, set_, None, storage)
     from harness.sweep.resolve import ResolvedSweep
 

@@ -25,7 +25,10 @@ LINE = 100
 
 
 def report(run: RunFolder) -> None:
-    """Write summary.json, report.md, index.html, tables and plots of a run, also of one that is not finished."""
+    """Write summary.json, report.md, index.html, tables and plots of a run, also of one that is not finished.
+
+    Example: harness report quickstart
+    """
     store = open_run(run)
     from reports.build import build_report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,7 @@ from harness.cli.report import print_report
 
 if TYPE_CHECKING:
     from harness.run.records import CellRecord, Manifest
+    from harness.sweep.plan import Plan
 
 
 def sweep(
@@ -41,7 +43,11 @@ def sweep(
         bool, typer.Option("--verify", help="First compare every file with its checksum; make damaged ones again.")
     ] = False,
 ) -> None:
-    """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing."""
+    """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing.
+
+    Examples: harness sweep sweeps/quickstart.yaml; harness sweep my.yaml --methods ape,hyma --seeds 0,1 --set
+    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379
+    """
     config = open_sweep(sweep_file, set_, seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked
@@ -68,7 +74,8 @@ def sweep(
         _warn_of_changed_sources(todo.before, todo.manifest)
         if todo.cells:
             higher = todo.manifest.selection.higher_is_better
-            with interruptible(), LiveLine(len(todo.cells), todo.done, higher, stderr) as line:
+            waiting = Counter(cell.label for cell in todo.cells)
+            with interruptible(), LiveLine(waiting, todo.done, higher, stderr, _flops(plan)) as line:
                 run_missing(plan, store, todo, line, backend=backend, address=address, lock=lock)
             bad = line.bad
         else:
@@ -83,6 +90,16 @@ def sweep(
         stdout.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(record.status != "diverged" for record in bad):
         raise typer.Exit(1)
+
+
+def _flops(plan: Plan) -> dict[str, float]:
+    """Label -> FLOPs of one cell, of the methods that can be counted before they run."""
+    from harness.sweep.estimates import estimates
+
+    cells = Counter(cell.label for cell in plan.cells)
+    seeds = len(plan.sweep.seeds)
+    counted = estimates(plan).items()
+    return {label: e.flops_ours["total"] * seeds / cells[label] for label, e in counted if e.flops_ours}
 
 
 def _warn_of_changed_sources(before: Manifest | None, now: Manifest) -> None:

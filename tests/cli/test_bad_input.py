@@ -20,7 +20,7 @@ def test_a_sweep_file_that_is_not_there(temp_project, refused, verb: str) -> Non
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("sedes=[1]", "world.yaml: sedes: unknown key 'sedes' (did you mean 'seeds'"),
+        ("sedes=[1]", "--set sedes: unknown key 'sedes' (did you mean 'seeds'"),
         ("image_encoders=[image00, image00]", "image_encoders: encoder 'image00' stands twice"),
         ("image_encoders=[]", "image_encoders: the list is empty: there would be zero pairs"),
         ("methods.ape.batch_size=281", "methods.ape: batch_size 281 is larger than the 280 training images (set batch"),
