@@ -41,7 +41,7 @@ def export_connector(store: RunStore, label: str, pair: Pair, out: Path, *, seed
     """
     manifest = store.manifest()
     out = check_free(out)
-    record, metrics = _found(store, manifest, label, pair, seed)
+    record, metrics = finished_connector(store, manifest, label, pair, seed)
     data = store.connectors(record.key)
     if data is None:  # of an older version, whose records do not say which files they have
         raise Damaged("its connectors are gone", where=f"{store.where}/connectors/{record.key}", fix=AGAIN_BY_CONTENT)
@@ -73,10 +73,14 @@ def check_free(out: Path) -> Path:
     return out
 
 
-def _found(
+def finished_connector(
     store: RunStore, manifest: Manifest, label: str, pair: Pair, seed: int | None
 ) -> tuple[CellRecord, PairMetrics]:
-    """The cell that holds the pair's connector: at the last rung that the pair reached, the best seed on validation."""
+    """The cell that holds the pair's connector: at the last rung that the pair reached, the best seed on validation.
+
+    Raises:
+        HarnessError: No such method, pair, seed or connector.
+    """
     if label not in manifest.methods:
         raise HarnessError(f"the run has no method {label!r}", fix=near(label, manifest.methods))
     if pair not in manifest.pairs:

@@ -167,6 +167,7 @@ class _Callback(tune.Callback):
 
     def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
         self._plan, self._store, self._listener = plan, store, listener
+        self._failed: HarnessError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks into an experiment state that is never restored."""
@@ -175,6 +176,8 @@ class _Callback(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if interrupted():
             raise KeyboardInterrupt
+        if self._failed is not None:
+            raise self._failed
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -187,7 +190,10 @@ class _Callback(tune.Callback):
         self._listener.started(self._cell(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._listener.finished(self._store.record(trial.config["key"]))
+        try:
+            self._listener.finished(self._store.record(trial.config["key"]))
+        except HarnessError as error:  # which Tune would only log here, with its traceback
+            self._failed = error
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         cell = self._cell(trial)

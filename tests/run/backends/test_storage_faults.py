@@ -1,4 +1,4 @@
-"""A storage that is full, turns read-only or vanishes under a sweep: one line, exit code 2, nothing torn, and a rerun."""
+"""A storage that is full, turns read-only or vanishes under a sweep: one line, exit code 2, nothing torn, a rerun."""
 
 import shutil
 import subprocess
