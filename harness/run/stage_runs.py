@@ -47,8 +47,9 @@ def run_stage(
     with RunLock(store.blobs) as lock:
         damaged = heal_banks(plan.resolved.banks.values())
         todo = prepare(plan, store, extract, lock=lock)
-        for line in (*damaged, *todo.healed) if told else ():
-            told(line)
+        for line in (*damaged, *todo.healed):
+            if told is not None:
+                told(line)
         if todo.cells:
             run_missing(plan, store, todo, Unheard(), backend=backend, address=address, lock=lock)
     (cell,) = plan.cells
