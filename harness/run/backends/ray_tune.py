@@ -31,7 +31,7 @@ from harness.run.store import RunStore
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
-SCRATCH = ".tune-"
+SCRATCH = ".tune"
 """What the folders of a run for Tune's own files begin with: one for each wave, which every node must see."""
 
 WORKER_RETRIES = 1
@@ -115,7 +115,7 @@ def _fit(
     scheduler: ASHAScheduler | None = None,
 ) -> None:
     """One Tune experiment with a trial per cell; its own files are thrown away."""
-    scratch = Path(store.where) / f"{SCRATCH}{uuid.uuid4().hex[:8]}"
+    scratch = Path(store.where) / f"{SCRATCH}-{uuid.uuid4().hex[:8]}"
     manifest = store.manifest().model_dump_json(exclude={"elapsed_s"})
     tuner = tune.Tuner(
         trainable,
