@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.errors import Damaged
 from harness.run.blobs import Blobs
+from harness.run.records import Examples
+from harness.run.store import RunStore
 from reports import formatting
 from reports.agreement_tables import agreement_table, candidate_table, metric_table
 from reports.analysis import Analysis
@@ -144,7 +147,7 @@ def _touched(analysis: Analysis) -> dict[str, object]:
     return {
         "drawings": by_name,
         "rooms": ROOMS,
-        "pictures": picture_section(analysis, analysis.run.store.examples()),
+        "pictures": picture_section(analysis, _examples(analysis.run.store)),
         "pair_headings": HEADINGS,
         "pair_rows": [(row.number, [images[row.pair[0]], texts[row.pair[1]], row.method, *row.cells]) for row in rows],
         "scripts": scripts(),
@@ -235,3 +238,11 @@ def _cells(gap: Gap) -> TextTable:
         for cell in gap.cells[:FEW_CELLS]
     ]
     return TextTable(["seed", "pairs", "reason"], rows)
+
+
+def _examples(store: RunStore) -> Examples | None:
+    """Captions and pictures to look at; damaged ones are none: the next sweep makes them again."""
+    try:
+        return store.examples()
+    except Damaged:
+        return None

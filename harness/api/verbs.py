@@ -1,5 +1,6 @@
 """``harness.sweep`` and ``harness.pick``: the verbs of the command line as functions."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any, TypeAlias
 import yaml
 
 from harness.api.runs import OpenRun
+from harness.data.healing import heal_banks
 from harness.errors import HarnessError
 from harness.export.folder import check_free, export_connector
 from harness.export.stitched import StitchedModel
 from harness.run.backends.base import backend_for
 from harness.run.execute import prepare, run_missing
+from harness.run.lock import RunLock
 from harness.run.picked import PickRecord
 from harness.run.picking import Limits, Ran
 from harness.run.picking import pick as run_pick
@@ -87,7 +90,11 @@ def sweep(
         The run. Cells that failed are in its records; the same call again tries them again.
 
     Raises:
+        LockHeld: Another sweep of the run is going on.
         HarnessError: Bad input, in one line.
+
+    Warns:
+        UserWarning: A file was damaged; it has been set aside and made again.
     """
     config = config_of(source, seeds, storage, overrides)
     if unknown := [label for label in methods or () if label not in config.methods]:
@@ -96,10 +103,14 @@ def sweep(
     chosen = list(methods if methods is not None else config.methods)
     backend_for(backend, plan, chosen)  # it may refuse, before anything is embedded
     store = RunStore(str(config.storage_path / config.name))
-    todo = prepare(plan, store, _extract, chosen)
-    if todo.cells:
-        listener = Unheard() if told is None else _Heard(told)
-        run_missing(plan, store, todo, listener, backend=backend, address=address)
+    with RunLock(store.blobs) as lock:
+        damaged = heal_banks(plan.resolved.banks.values())
+        todo = prepare(plan, store, _extract, chosen, lock=lock)
+        for line in (*damaged, *todo.healed):
+            warnings.warn(line, stacklevel=2)
+        if todo.cells:
+            listener = Unheard() if told is None else _Heard(told)
+            run_missing(plan, store, todo, listener, backend=backend, address=address, lock=lock)
     run = OpenRun(store.where)
     run.report()
     return run
@@ -140,7 +151,7 @@ def pick(
 
     def run(stage: Stage, plan: Plan) -> Ran:
         del stage
-        return run_stage(plan, _extract, backend=backend, address=address)
+        return run_stage(plan, _extract, backend=backend, address=address, told=warnings.warn)
 
     record = run_pick(config, run, Limits(flops=flops, seconds=seconds))
     last = RunStore(str(config.storage_path / record.run))

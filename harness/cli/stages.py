@@ -50,7 +50,7 @@ class StageRunner:
                 finally:
                     status.start()
 
-            return run_stage(plan, extract, backend=self._backend, address=self._address)
+            return run_stage(plan, extract, backend=self._backend, address=self._address, told=self._say)
 
     def report(self, stage: Stage, found: StageRecord) -> None:
         """Say what the stage came to."""

@@ -13,10 +13,11 @@ from harness.contract.connector import Connector
 from harness.contract.pairs import Pair
 from harness.contract.registry import near
 from harness.encoders.base import Modality
-from harness.errors import HarnessError
+from harness.errors import Damaged, HarnessError
 from harness.export.card import Intervals, model_card
 from harness.run.records import CellRecord, Manifest, PairMetrics
 from harness.run.store import RunStore
+from harness.run.whole import AGAIN_BY_CONTENT
 
 FORMAT = 2
 CONNECTOR, CONFIG, CARD = "connector.safetensors", "config.json", "README.md"
@@ -39,13 +40,15 @@ def export_connector(
         The folder.
 
     Raises:
+        Damaged: The record or the connectors are.
         HarnessError: No such method, pair, seed or connector, or the folder is not empty.
     """
     manifest = store.manifest()
     out = check_free(out)
     record, metrics = finished_connector(store, manifest, label, pair, seed)
     data = store.connectors(record.key)
-    assert data is not None, "only cells with connectors are found"
+    if data is None:  # of an older version, whose records do not say which files they have
+        raise Damaged("its connectors are gone", where=f"{store.where}/connectors/{record.key}", fix=AGAIN_BY_CONTENT)
     connector = from_bytes(data, record.pairs.index(pair), where=record.key)
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
     try:

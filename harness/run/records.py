@@ -130,6 +130,13 @@ def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
 NOTHING_SPENT = LedgerRecord(flops={}, seconds={}, updates=0, samples=0)
 
 
+class StoredFile(Record):
+    """What a file of a cell held when it was written."""
+
+    sha256: str
+    bytes: int
+
+
 class CellRecord(Record):
     """One finished cell. See ``PairMetrics`` for ``metrics`` and ``CheckpointRecord`` for ``curve``.
 
@@ -163,6 +170,8 @@ class CellRecord(Record):
         tuning: Learning rates that were tried and kept; None for a method without one.
         banks: Bank (``<dataset> <modality> <encoder id>``) -> sha256 of the embeddings that the cell was made from.
         provenance: Host, versions, commit, time.
+        files: Ending of a file's name (``npz``, ``safetensors``, ``state.safetensors``) -> what it held; filled in by
+            the store. Empty in records of older versions, whose files are read without comparing.
     """
 
     schema_version: int = SCHEMA
@@ -195,6 +204,7 @@ class CellRecord(Record):
     tuning: TuningRecord | None = None
     banks: dict[str, str] = {}
     provenance: dict[str, Any] = {}
+    files: dict[str, StoredFile] = {}
 
 
 class PlannedMethod(Record):

@@ -1,6 +1,5 @@
 """What has changed between two runs: paired, held to one bound together, and it holds its level."""
 
-import json
 import shutil
 
 import numpy as np
@@ -11,6 +10,7 @@ from harness.run.store import RunStore
 from reports.changes import changes, verdicts
 from reports.summary import read_summary
 from tests.conftest import Project
+from tests.stored import rewrite
 
 
 def rerun(world: Project, *sets: str) -> tuple[RunStore, RunStore]:
@@ -52,8 +52,7 @@ def test_a_run_that_is_trained_less_is_worse_and_stands_first(copy_of_world) -> 
 def test_an_equal_run_has_changed_in_nothing(copy_of_world) -> None:
     runs = copy_of_world.folder / "runs"
     shutil.copytree(runs / "world", runs / "other")
-    manifest = json.loads((runs / "other" / "manifest.json").read_text())
-    (runs / "other" / "manifest.json").write_text(json.dumps(manifest | {"name": "other"}))
+    rewrite(runs / "other" / "manifest.json", {"name": "other"})
     found = changes(RunStore(str(runs / "world")), RunStore(str(runs / "other")))
     assert {(one.difference, one.ci95, one.verdict) for one in found} == {(0.0, (0.0, 0.0), "not separated")}
     assert copy_of_world.invoke("compare", "world", "other", "--check")[0] == 0
