@@ -111,7 +111,7 @@ def load(store: RunStore) -> RunData:
         HarnessError: No run here, a damaged plan, or a plan that contradicts itself.
     """
     manifest = store.manifest()
-    found = store.survey(manifest.cells)
+    found = store.survey(manifest.cells, keep=True)
     unknown = {cell.label for cell in manifest.cells} - set(manifest.methods)
     if unknown:
         raise HarnessError(f"cells of unplanned methods {sorted(unknown)}", where=store.where, fix="sweep again")

@@ -30,7 +30,7 @@ the later one stands, which is the same cell. The manifest belongs to the proces
 
 **Nothing is cached.** Every call reads the blobs, so a long-lived store sees what other processes have written. It
 remembers checksums, and reads a record again before it calls a file damaged; ranks that ``survey`` has compared are not
-compared by it again until their record names other ones.
+compared by it again until their record names other ones; those that it is asked to keep are read once.
 
 Nothing here imports torch.
 """
@@ -89,6 +89,7 @@ class RunStore:
         self.blobs = blobs or blobs_at(where)
         self._files: dict[str, Mapping[str, StoredFile]] = {}
         self._compared: dict[str, StoredFile | None] = {}
+        self._kept: dict[str, bytes] | None = None
 
     @property
     def where(self) -> str:
@@ -186,7 +187,7 @@ class RunStore:
         """Finished cells of the plan that are whole, by key, in plan order."""
         return self.survey(manifest.cells).records
 
-    def survey(self, cells: Iterable[PlannedCell], *, connectors: bool = False) -> Survey:
+    def survey(self, cells: Iterable[PlannedCell], *, connectors: bool = False, keep: bool = False) -> Survey:
         """Read finished cells, and name those that are not whole.
 
         Records and ranks are compared with their checksums; connectors only by their size, because reading all those of
@@ -195,12 +196,15 @@ class RunStore:
         Args:
             cells: The cells.
             connectors: Compare the content of connectors too.
+            keep: Keep the ranks that are read, as they are stored, for the next ``queries`` of each cell: a report
+                reads every file once.
 
         Raises:
             HarnessError: A record is of another schema, or the storage cannot be read.
         """
         sizes = self.blobs.sizes("cells/") | self.blobs.sizes("connectors/")
         found = Survey({}, {})
+        self._kept = {} if keep else None
         for cell in cells:
             if record_name(cell.key) not in sizes or cell.key in found.records:
                 continue
@@ -244,6 +248,8 @@ class RunStore:
                 if expected is None and data is not None:
                     arrays_of(self.blobs, name, data)  # of an older version; a zip file has a checksum of each array
                 self._compared[name] = expected
+                if self._kept is not None and data is not None and ending == RANKS:
+                    self._kept[name] = data
             except Damaged as damage:
                 yield damage
 
@@ -258,7 +264,8 @@ class RunStore:
         Raises:
             Damaged: The file is, or it is gone.
         """
-        data = self._whole(key, RANKS)
+        kept = self._kept.pop(file_name(key, RANKS), None) if self._kept else None
+        data = self._whole(key, RANKS) if kept is None else kept
         return {} if data is None else arrays_of(self.blobs, file_name(key, RANKS), data)
 
     def connectors(self, key: str) -> bytes | None:
