@@ -2,24 +2,42 @@
 
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, language_models, ls, pick, plan, report, status, sweep, validate
+from harness.cli import (
+    compare,
+    embed,
+    export,
+    init,
+    language_models,
+    ls,
+    pick,
+    plan,
+    report,
+    schema,
+    status,
+    sweep,
+    validate,
+    verify,
+)
+from harness.cli.blame import blamed
 from harness.cli.common import stderr, stdout
 from harness.errors import HarnessError
 
 app = typer.Typer(
     help="Which image and text encoders should I stitch, and what is the cheapest trustworthy way to find out?",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
+    init.init,
     pick.pick,
     sweep.sweep,
     plan.plan,
@@ -29,8 +47,10 @@ for verb in (
     compare.compare,
     ls.ls,
     validate.validate,
+    schema.schema,
     export.export,
     language_models.language_models,
+    verify.verify,
 ):
     app.command()(verb)
 
@@ -57,9 +77,12 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        _stop(str(error))
+        _stop(str(blamed(error)))
     except OSError as error:  # a full disk, a folder that may not be written
-        _stop(str(error))
+        from harness.contract.files import CLOSED, FULL, storage_failed
+
+        ours = error.errno in (*FULL, *CLOSED) and error.filename
+        _stop(str(storage_failed(error, Path(error.filename)) if ours else error))
 
 
 def _stop(message: str) -> NoReturn:

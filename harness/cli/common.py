@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from harness.cli.blame import remember
 from harness.contract.registry import near
 from harness.errors import HarnessError
 from reports.formatting import scaled
@@ -50,7 +51,9 @@ def open_sweep(path: Path, sets: Sequence[str] | None, seeds: str | None, storag
     quiet_libraries()
     from harness.sweep.loading import load_sweep
 
-    return load_sweep(path, overrides=overrides_of(sets, seeds, storage))
+    overrides = overrides_of(sets, seeds, storage)
+    remember(overrides)
+    return load_sweep(path, overrides=overrides)
 
 
 def quiet_libraries() -> None:

@@ -21,7 +21,11 @@ def export(
     text: Annotated[str | None, typer.Argument(hidden=True, show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; none: the best on validation.")] = None,
 ) -> None:
-    """Write the connector (safetensors), config.json and a model card of one pair."""
+    """Write the connector (safetensors), config.json and a model card of one pair.
+
+    Examples: harness export quickstart --method polished --out model; harness export quickstart --method ape --pair
+    packaged:efficientnet_lite0 packaged:minilm_l6 --seed 1 --out model
+    """
     store = open_run(run)
     # The shell hands over `--pair IMAGE TEXT` as an option with one value and one more argument.
     if (pair == "best") != (text is None):
@@ -29,7 +33,9 @@ def export(
     from harness.export.folder import export_connector
 
     chosen = (pair, text) if text else _picked(store, method)
-    folder = export_connector(store, method, chosen, out, seed=seed)
+    from reports.intervals import connector_intervals
+
+    folder = export_connector(store, method, chosen, out, seed=seed, intervals=connector_intervals)
     stdout.print(f"wrote {folder}", soft_wrap=True, markup=False, highlight=False)
 
 

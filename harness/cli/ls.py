@@ -1,128 +1,118 @@
-"""``harness ls``: what there is to name in a sweep, and which runs there are."""
+"""``harness ls``: what there is to name in a sweep with its settings, and which runs there are."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.common import Json, stdout
+from harness.cli import listing
+from harness.cli.common import Json, short, stdout
+from harness.contract.registry import near
+from harness.errors import HarnessError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-class What(StrEnum):
-    """Things to list."""
+WHAT = ("encoders", "datasets", "methods", "connectors", "objectives", "tasks", "sweeps", "runs")
+NUMBERS = ("dim", "params", "encoders", "cells", "finished", "version")
 
-    encoders = "encoders"
-    datasets = "datasets"
-    methods = "methods"
-    tasks = "tasks"
-    sweeps = "sweeps"
-    runs = "runs"
+MANY = 100_000
+"""Numbers from here on are shown as 1.23 M."""
 
 
 def ls(
-    what: Annotated[What, typer.Argument(help="What to list.", show_default=False)],
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(WHAT)}.", show_default=False)],
+    name: Annotated[str | None, typer.Argument(help="A name, part of one, or a pattern.", show_default=False)] = None,
     as_json: Json = False,
     storage: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
 ) -> None:
-    """List encoders, datasets, methods, tasks, sweeps or runs."""
-    rows = {
-        What.encoders: _encoders,
-        What.datasets: _datasets,
-        What.methods: _methods,
-        What.tasks: _tasks,
-        What.sweeps: _sweeps,
-        What.runs: lambda: _runs(storage),
-    }[what]()
+    """List what a sweep may name, or runs; of one method, dataset, task or connector, list every setting.
+
+    Examples: harness ls methods; harness ls method winner; harness ls encoders vit_small; harness ls runs --json
+    """
+    kinds: dict[str, Callable[[str | None], list[dict[str, Any]]]] = {
+        "encoders": listing.encoders,
+        "datasets": listing.datasets,
+        "methods": listing.methods,
+        "connectors": listing.connectors,
+        "objectives": listing.objectives,
+        "tasks": listing.tasks,
+        "sweeps": listing.sweeps,
+        "runs": functools.partial(listing.runs, storage),
+    }
+    kind = what if what in kinds else f"{what}s"
+    if kind not in kinds:
+        raise HarnessError(f"there are no {what!r} to list", fix=near(what, WHAT))
+    if name and (described := _settings(kind, name)):
+        _print_settings(*described, as_json=as_json)
+        return
+    rows = kinds[kind](name)
     if as_json:
         stdout.print_json(json.dumps(rows))
         return
-    if not rows:
-        stdout.print(f"no {what}")
+    if name and not rows:
+        raise HarnessError(f"no {kind.removesuffix('s')} matches {name!r}", fix=f"harness ls {kind}")
+    if kind == "encoders" and name is None:
+        _print_rows(listing.schemes_of(rows))
+        stdout.print("harness ls encoders PART lists those with this part in their name, e.g. packaged: or vit_small")
         return
-    table = Table()
-    for header in rows[0]:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_shown, row.values()))
+    if rows:
+        _print_rows(rows)
+    else:
+        stdout.print(f"no {kind}")
+
+
+def _settings(kind: str, name: str) -> tuple[str, type, Sequence[str]] | None:
+    """(what it is, the class that holds its settings, budget keys) where the name is one of a registry's."""
+    from harness.cli.settings import class_with_settings
+
+    return class_with_settings(kind, name)
+
+
+def _print_settings(title: str, cls: type, budgets: Sequence[str], *, as_json: bool) -> None:
+    from harness.sweep.described import settings_of
+
+    settings = settings_of(cls)
+    if as_json:
+        stdout.print_json(json.dumps([dataclasses.asdict(one) for one in settings]))
+        return
+    stdout.print(escape(plain(title)))
+    if budgets:
+        stdout.print(f"budget, one of them: {', '.join(budgets)}")
+    if not settings:
+        stdout.print("no settings")
+        return
+    table = Table("setting", "may be", "default", "meaning")
+    for one in settings:
+        shown = "must be given" if one.default is None else one.default
+        table.add_row(*(escape(plain(cell)) for cell in (one.name, one.type, shown, one.about)))
     stdout.print(table)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    headers = [header for header in rows[0] if any(row.get(header) is not None for row in rows)]
+    table = Table()
+    for header in headers:
+        table.add_column(header, overflow="fold", justify="right" if header in NUMBERS else "left")
+    for row in rows:
+        table.add_row(*(escape(_shown(row.get(header))) for header in headers))
+    stdout.print(table)
+
+
+def plain(value: object) -> str:
+    """A text without the marks of code that docstrings have."""
+    return str(value).replace("``", "")
 
 
 def _shown(value: object) -> str:
     """A value in a table."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if value is not None else "-"
-
-
-def first_line(obj: object) -> str:
-    """The first line of what a class says of itself."""
-    return (obj.__doc__ or "").strip().partition("\n")[0]
-
-
-def _encoders() -> list[dict[str, Any]]:
-    from harness.encoders.base import SCHEMES
-
-    rows = []
-    for scheme in sorted(SCHEMES.names(), key=lambda name: (name != "packaged", name)):
-        cls = SCHEMES.get(scheme)
-        for modality in ("image", "text"):
-            names = cls().names(modality)
-            rows += [{"name": f"{scheme}:{name}", "modality": modality, "scheme": scheme} for name in names]
-    return rows
-
-
-def _datasets() -> list[dict[str, Any]]:
-    from harness.data.base import DATASETS
-
-    return [{"name": name, "about": first_line(DATASETS.get(name))} for name in DATASETS.names()]
-
-
-def _methods() -> list[dict[str, Any]]:
-    from harness.contract.method import METHODS, Recommended
-
-    rows = []
-    for name in METHODS.names():
-        cls = METHODS.get(name)
-        promises = list(cls.recommended_for) if isinstance(cls, Recommended) else []
-        facts = {"name": name, "kind": cls.kind, "version": cls.version}
-        rows.append(facts | {"recommended_for": promises, "about": first_line(cls)})
-    return rows
-
-
-def _tasks() -> list[dict[str, Any]]:
-    from harness.tasks.base import TASKS
-
-    found = {name: TASKS.get(name) for name in TASKS.names()}
-    return [{"name": n, "metrics": ", ".join(task.metrics), "about": first_line(task)} for n, task in found.items()]
-
-
-def _sweeps() -> list[dict[str, Any]]:
-    folders = [Path("sweeps"), Path(__file__).parents[2] / "sweeps"]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
-    rows = []
-    for path in sorted(folder.glob("*.yaml")) if folder else ():
-        first = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ").strip()
-        rows.append({"name": path.stem, "path": str(path), "about": first})
-    return rows
-
-
-def _runs(storage: Path) -> list[dict[str, Any]]:
-    from harness.errors import HarnessError
-    from harness.run.store import RunStore
-
-    rows = []
-    for path in sorted(storage.glob("*/manifest.json")):
-        store = RunStore(str(path.parent))
-        try:
-            manifest = store.manifest()
-        except HarnessError as error:
-            rows.append({"name": path.parent.name, "path": str(path.parent), "cells": None, "finished": str(error)})
-            continue
-        finished = len(store.finished(cell.key for cell in manifest.cells))
-        rows.append(
-            {"name": manifest.name, "path": str(path.parent), "cells": len(manifest.cells), "finished": finished}
-        )
-    return rows
+    if isinstance(value, int) and value >= MANY:
+        return short(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else plain(value) if value is not None else "-"

@@ -43,9 +43,7 @@ def pick(
     ] = None,
     image_encoders: Names = None,
     text_encoders: Names = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Table of pictures and captions with columns path and caption.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Table of pictures and captions: CSV, JSONL or Parquet.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the model; none: below the storage.")] = None,
     within: Annotated[str | None, typer.Option(help="What may be spent: FLOPs (2P) or time (600s, 10m, 2h).")] = None,
     at_most_gap: Annotated[
@@ -107,13 +105,14 @@ def _store(config: Sweep) -> RunStore:
 def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> Path:
     """Export the model, write the page and print the verdict; returns the model's folder."""
     from harness.export.folder import export_connector
+    from reports.intervals import connector_intervals
     from reports.pick_page import write_pick
 
     store = _store(config)
     last = store_of(config.model_copy(update={"name": record.run}))
     folder = out or Path(store.where) / "models" / record.run
     if out is not None or not folder.exists():
-        folder = export_connector(last, record.label, record.pair, folder)
+        folder = export_connector(last, record.label, record.pair, folder, intervals=connector_intervals)
     for sentence in write_pick(record, last, store.under("report"), str(folder)):
         stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
     where = _here(folder), _here(Path(store.where)) / "report" / "index.html"
@@ -162,22 +161,15 @@ def sweep_of_options(sides: dict[str, str | None], data: Path | None, overrides:
     if data is None or None in sides.values():
         fix = "harness pick SWEEP, or --image-encoders ... --text-encoders ... --data pairs.csv"
         raise HarnessError("neither a sweep file nor data with encoders of both sides", fix=fix)
-    if not data.is_file():
-        raise HarnessError("no such file", where=str(data), fix="a CSV, JSONL or Parquet file, one picture a row")
     quiet_libraries()
     from harness.data.load import load_dataset
     from harness.sweep.loading import sweep_of
+    from harness.sweep.starting import run_name, table_data
 
-    table = {
-        "kind": "manifest",
-        "file": str(data.absolute()),
-        "image": "path",
-        "captions": ["caption"],
-        "root": str(data.absolute().parent),
-    }
+    table = table_data(data.absolute())
     rows = len(load_dataset(table).index().splits["train"])
     values = {
-        "name": "".join(c if c.isalnum() or c in "._-" else "-" for c in data.stem).lstrip("._-") or "data",
+        "name": run_name(data.stem),
         "data": table,
         "methods": {"ape": {"epochs": 30, "batch_size": min(128, rows), "lr": [2.5e-3, 1.0e-2, 4.0e-2]}},
     }

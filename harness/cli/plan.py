@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
 
 from harness.cli.common import (
     Json,
@@ -21,11 +20,12 @@ from harness.cli.common import (
     stdout,
     store_of,
 )
+from harness.cli.plan_costs import print_disk, print_encoding, print_time, say
+from harness.cli.tables import fitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.sweep.encoding import EncodingCost, Saving
     from harness.sweep.estimates import MethodEstimate
     from harness.sweep.plan import Plan
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 def plan(
     sweep_file: SweepFile, as_json: Json = False, seeds: Seeds = None, storage: Storage = None, set_: Set = None
 ) -> None:
-    """Print cells to do, cells done, and each method's FLOPs by phase (per seed, closed form). Downloads nothing."""
+    """Print cells to do, cells done, and each method's FLOPs by phase (per seed, closed form). Downloads nothing.
+
+    Examples: harness plan sweeps/hyma_vlm_27.yaml; harness plan sweeps/quickstart.yaml --json
+    """
     config = open_sweep(sweep_file, set_, seeds, storage)
     from harness.contract.exposure import updates_text
     from harness.sweep.encoding import encoding_cost, savings
@@ -61,7 +64,6 @@ def plan(
         stdout.print_json(json.dumps({"methods": methods, "encoding": dataclasses.asdict(encoding)}))
         return
     phases = sorted({phase for e in counted.values() for phase in e.flops or {} if phase != "total"})
-    table = Table(title=f"{config.name}: {len(resolved.pairs)} pairs, seeds {config.seeds}", title_justify="left")
     published = config.flop_convention == "published"
     tuned = any(len(e.rates) > 1 for e in counted.values())
     beside = ("total as we count",) if published else ()
@@ -77,45 +79,25 @@ def plan(
         "total FLOPs/seed",
         *beside,
     )
-    for header in headers:
-        table.add_column(header, justify="left" if header == "method" else "right")
+    rows = []
     for label, e in counted.items():
         costs = [short(e.flops.get(phase, 0.0)) if e.flops else "-" for phase in (*phases, "total")]
         costs += [short(e.flops_ours["total"]) if e.flops_ours else "-"] if published else []
         updates = updates_text(e.updates_per_pair)
         counts = len(cells[label]), done[label], len(cells[label]) - done[label]
         rates = [str(len(e.rates) or "-")] if tuned else []
-        table.add_row(label, *map(str, counts), *rates, updates, short(e.trained_params), *costs)
-    stdout.print(table)
-    _print_encoding(encoding, saved, planned.reference, stand_in=missing_data is not None)
+        rows.append([label, *map(str, counts), *rates, updates, short(e.trained_params), *costs])
+    title = f"{config.name}: {len(resolved.pairs)} pairs, seeds {config.seeds}"
+    stdout.print(*fitted(title, headers, rows, stdout.width), sep="\n")
+    print_encoding(encoding, saved, planned.reference, stand_in=missing_data is not None)
+    print_disk(planned)
+    if missing_data is None:
+        to_do = {label: 1 - done[label] / max(len(own), 1) for label, own in cells.items()}
+        print_time(counted, to_do, len(config.seeds))
     for warning in _warnings(planned, counted):
         stdout.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     if missing:
-        stdout.print(f"banks to extract first: {', '.join(dict.fromkeys(missing))}", soft_wrap=True)
-
-
-def _print_encoding(
-    encoding: EncodingCost, saved: Mapping[str, Saving], reference: str | None, *, stand_in: bool
-) -> None:
-    """What embedding the rows costs, and every saving twice: connectors alone, and end to end from pictures."""
-    if not encoding.flops:
-        return  # nothing is embedded, or nothing is known of it
-    left = "" if stand_in else f" ({short(encoding.flops_left)} to do)"
-    seconds = "" if stand_in or not encoding.seconds_left else f", {short(encoding.seconds_left)} s"
-    text = f"embedding all rows: {short(encoding.flops)} FLOPs{left}{seconds}, {short(encoding.disk)} bytes of banks"
-    if encoding.unknown:
-        text += f"; not counted, because unknown before they are loaded: {', '.join(encoding.unknown)}"
-    stdout.print(text, markup=False, highlight=False, soft_wrap=True)
-    if not saved:
-        return
-    title = f"times fewer FLOPs than {reference}, for one seed"
-    table = Table("method", "connectors alone", "end to end from pictures", title=title, title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for label, saving in saved.items():
-        whole = "-" if saving.end_to_end is None else f"{saving.end_to_end:.3g}x"
-        table.add_row(label, f"{saving.connectors:.3g}x", whole)
-    stdout.print(table)
+        say(f"banks to extract first: {', '.join(dict.fromkeys(missing))}")
 
 
 def _warnings(planned: Plan, counted: Mapping[str, MethodEstimate]) -> list[str]:

@@ -25,7 +25,10 @@ LINE = 100
 
 
 def report(run: RunFolder) -> None:
-    """Write summary.json, report.md, index.html, tables and plots of a run, also of one that is not finished."""
+    """Write summary.json, report.md, index.html, tables and plots of a run, also of one that is not finished.
+
+    Example: harness report quickstart
+    """
     store = open_run(run)
     from reports.build import build_report
 
@@ -43,7 +46,10 @@ def print_report(made: Report) -> None:
         title = part.title if part.title.endswith("?") else f"{part.title}."
         _say([f"{title} {' '.join(part.sentences)}"], bold=len(title))
     for gap in made.gaps:
-        _say([gap.line])
+        if gap.damaged:  # on one line, so that the file's name can be copied and found
+            stdout.print(gap.line, soft_wrap=True, markup=False, highlight=False)
+        else:
+            _say([gap.line])
     stdout.print(f"report: {made.where}/index.html", soft_wrap=True, markup=False, highlight=False)
 
 

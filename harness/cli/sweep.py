@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,12 +20,13 @@ from harness.cli.common import (
     stdout,
     store_of,
 )
-from harness.cli.embed import extract_with_bars
+from harness.cli.embed import extract_with_bars, name_damage, set_damaged_aside
 from harness.cli.live import LiveLine
 from harness.cli.report import print_report
 
 if TYPE_CHECKING:
     from harness.run.records import CellRecord, Manifest
+    from harness.sweep.plan import Plan
 
 
 def sweep(
@@ -37,8 +40,15 @@ def sweep(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One step per cell, on stand-in banks where the real ones are absent.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="First compare every file with its checksum; make damaged ones again.")
+    ] = False,
 ) -> None:
-    """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing."""
+    """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing.
+
+    Examples: harness sweep sweeps/quickstart.yaml; harness sweep my.yaml --methods ape,hyma --seeds 0,1 --set
+    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379
+    """
     config = open_sweep(sweep_file, set_, seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked
@@ -46,36 +56,52 @@ def sweep(
         config = smoked(config)
     from harness.run.backends.base import backend_for
     from harness.run.execute import prepare, run_missing
+    from harness.run.lock import RunLock
     from harness.sweep.plan import make_plan
     from harness.sweep.resolve import ResolvedSweep
 
     chosen = choose(methods, list(config.methods), "method")
     plan, store = make_plan(ResolvedSweep(config)), store_of(config)
     backend_for(backend, plan, chosen)  # it may refuse, before anything is embedded
-    with interruptible():
-        todo = prepare(plan, store, extract_with_bars, chosen)
-    if todo.changes:
-        text = f"the plan of {config.name} has changed: {'; '.join(todo.changes)}"
-        stderr.print(text, markup=False, soft_wrap=True)
-    _warn_of_changed_sources(todo.before, todo.manifest)
     bad: list[CellRecord] = []
-    if todo.cells:
-        higher = todo.manifest.selection.higher_is_better
-        with interruptible(), LiveLine(len(todo.cells), todo.done, higher, stderr) as line:
-            run_missing(plan, store, todo, line, backend=backend, address=address)
-        bad = line.bad
-    else:
-        stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")
+    with RunLock(store.blobs) as lock:
+        with interruptible():
+            set_damaged_aside(plan.resolved, anew=verify)
+            todo = prepare(plan, store, extract_with_bars, chosen, lock=lock, by_content=verify)
+        name_damage(todo.healed)
+        if todo.changes:
+            text = f"the plan of {config.name} has changed: {'; '.join(todo.changes)}"
+            stderr.print(text, markup=False, soft_wrap=True)
+        _warn_of_changed_sources(todo.before, todo.manifest)
+        if todo.cells:
+            higher = todo.manifest.selection.higher_is_better
+            waiting = Counter(cell.label for cell in todo.cells)
+            with interruptible(), LiveLine(waiting, todo.done, higher, stderr, _flops(plan)) as line:
+                run_missing(plan, store, todo, line, backend=backend, address=address, lock=lock)
+            bad = line.bad
+        else:
+            stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")
 
+    from harness.export.examples import write_examples
     from reports.build import build_report
 
-    print_report(build_report(store))
+    print_report(build_report(store, illustrate=partial(write_examples, plan.resolved, store)))
     for record in bad:
         pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
         line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"
         stdout.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(record.status != "diverged" for record in bad):
         raise typer.Exit(1)
+
+
+def _flops(plan: Plan) -> dict[str, float]:
+    """Label -> FLOPs of one cell, of the methods that can be counted before they run."""
+    from harness.sweep.estimates import estimates
+
+    cells = Counter(cell.label for cell in plan.cells)
+    seeds = len(plan.sweep.seeds)
+    counted = estimates(plan).items()
+    return {label: e.flops_ours["total"] * seeds / cells[label] for label, e in counted if e.flops_ours}
 
 
 def _warn_of_changed_sources(before: Manifest | None, now: Manifest) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
 from harness.contract.pairs import Direction, Pair
+from harness.contract.resident import Resident
 from harness.contract.seeding import stream
 from harness.errors import HarnessError
 
@@ -63,12 +64,18 @@ class Split:
         return torch.from_numpy(self.token_banks[model].take(rows)).long()
 
     def batches(
-        self, batch_size: int, seed: int, *, shuffle: bool = True, device: torch.device | str = "cpu"
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        shuffle: bool = True,
+        device: torch.device | str = "cpu",
+        resident: Resident | None = None,
     ) -> Iterator["Batch"]:
         """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
 
         Images without captions take no part. The same seed gives the same batches to every method. Without
-        ``shuffle`` images come in their stored order.
+        ``shuffle`` images come in their stored order. What is ``resident`` is gathered on the device.
 
         Raises:
             HarnessError: The batch is larger than the data.
@@ -85,7 +92,7 @@ class Split:
             for start in range(0, n - batch_size + 1, batch_size):
                 chosen = slice(start, start + batch_size)
                 at = images[chosen].astype(np.int64), captions[chosen].astype(np.int64)
-                yield Batch(*at, split=self, device=torch.device(device))
+                yield Batch(*at, split=self, device=torch.device(device), resident=resident)
             epoch += 1
 
 
@@ -98,12 +105,14 @@ class Batch:
         captions: Caption positions; the caption at place i belongs to the image at place i.
         split: Where they are positions.
         device: Where the embeddings are put.
+        resident: Embeddings that are on the device already.
     """
 
     images: Int64[np.ndarray, " batch"]
     captions: Int64[np.ndarray, " batch"]
     split: Split
     device: torch.device
+    resident: Resident | None = field(default=None, repr=False)
     _read: dict[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -129,9 +138,13 @@ class Batch:
     def _rows(self, modality: str, encoder: str) -> Tensor:
         key = (modality, encoder)
         if key not in self._read:
-            read = {"image": self.split.images, "text": self.split.texts, "tokens": self.split.tokens}[modality]
-            rows = read(encoder, self.images if modality == "image" else self.captions)
-            self._read[key] = rows.to(self.device, non_blocking=True)
+            split, of_image = self.split, modality == "image"
+            read = partial({"image": split.images, "text": split.texts, "tokens": split.tokens}[modality], encoder)
+            at, count = (self.images, len(split.image_rows)) if of_image else (self.captions, len(split.caption_rows))
+            if self.resident:
+                self._read[key] = self.resident.rows(key, at, count, read)
+            else:
+                self._read[key] = read(at).to(self.device, non_blocking=True)
         return self._read[key]
 
 

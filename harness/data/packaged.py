@@ -105,7 +105,12 @@ def _open(name: str) -> Image:
 
 
 class PackagedConfig(BaseModel):
-    """The ``data`` part of kind ``packaged``."""
+    """The ``data`` part of kind ``packaged``.
+
+    Attributes:
+        name: ``openmoji``.
+        split: Shares and seed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -34,7 +34,11 @@ class EmbeddingFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: Annotated[list[SweepPath], Field(min_length=1), BeforeValidator(lambda v: v if isinstance(v, list) else [v])]
+    file: Annotated[
+        list[SweepPath],
+        Field(min_length=1),
+        BeforeValidator(lambda v: v if isinstance(v, list) else [v], json_schema_input_type=str | list[str]),
+    ]
     dim: Annotated[int, Field(ge=1)] | None = None
     params: Annotated[float, Field(gt=0)] | None = None
     license: str | None = None

@@ -120,6 +120,15 @@ class HasWeights(Protocol):
 
 
 @runtime_checkable
+class Fetches(Protocol):
+    """A scheme whose weights may have to be downloaded first."""
+
+    def to_fetch(self, spec: "EncoderSpec", modality: Modality) -> bool:
+        """Whether this encoder's weights are neither on this machine nor made here. Asks no server."""
+        ...
+
+
+@runtime_checkable
 class Scheme(Protocol):
     """One way to name and load encoders: one file of this folder."""
 

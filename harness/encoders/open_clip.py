@@ -79,6 +79,11 @@ class OpenClipScheme:
         if source is not None:
             source.require()
 
+    def to_fetch(self, spec: EncoderSpec, modality: Modality) -> bool:
+        """Whether the weights are not in the cache yet."""
+        source = self._source(spec, self._model(spec), modality)
+        return source is not None and not source.cached
+
     def load(self, spec: EncoderSpec, modality: Modality, *, device: str = "cpu") -> Encoder:
         """Build the model, read its weights, and keep one tower."""
         model, info = self._model(spec), self.describe(spec, modality)

@@ -77,6 +77,11 @@ class SentenceTransformersScheme:
         if source is not None:
             source.require()
 
+    def to_fetch(self, spec: EncoderSpec, modality: Modality) -> bool:
+        """Whether the weights are not in the cache yet."""
+        source = self._source(spec, self._options(spec, modality))
+        return source is not None and not source.cached
+
     def load(self, spec: EncoderSpec, modality: Modality, *, device: str = "cpu") -> Encoder:
         """Read the model; its dimension must be the one the spec states, if it states one."""
         options = self._options(spec, modality)

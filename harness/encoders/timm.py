@@ -61,6 +61,11 @@ class TimmScheme:
         if source is not None:
             source.require()
 
+    def to_fetch(self, spec: EncoderSpec, modality: Modality) -> bool:
+        """Whether the weights are not in the cache yet."""
+        source = self._source(spec, self._options(spec, modality))
+        return source is not None and not source.cached
+
     def load(self, spec: EncoderSpec, modality: Modality, *, device: str = "cpu") -> Encoder:
         """Build the model and read its weights."""
         options = self._options(spec, modality)

@@ -55,6 +55,9 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
     """Run one cell and write its record, also when it fails, diverges or takes too long.
 
     Only an interrupt leaves no record: the cell is then still missing.
+
+    Raises:
+        StorageFailed: The record cannot be written.
     """
     ledger, start = Ledger(), time.perf_counter()
     attempt = Attempt(store, cell.key, ledger)
@@ -90,8 +93,8 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
     )
     connectors = _connectors(cell, outcome.connectors) if done else None
     state = save(dict(fit.state)) if done and fit and fit.state else None
-    store.write_cell(record, outcome.queries, connectors, state)
-    return record
+    store.check_there()
+    return store.write_cell(record, outcome.queries, connectors, state)
 
 
 def _outcome(plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger, attempt: Attempt) -> Outcome:

@@ -25,7 +25,16 @@ class Section(BaseModel):
 
 
 class EncoderConfig(BaseModel):
-    """``scheme:name``, or a mapping with ``id``, stated facts (``ENCODER_FACTS``) and options of the scheme."""
+    """``scheme:name``, or a mapping with ``id``, stated facts and options of the scheme.
+
+    Attributes:
+        id: ``scheme:name``, or the name of embeddings that the data brings.
+        dim: Stated dimension, where the encoder cannot be asked: its hub is out of reach.
+        params: Stated number of parameters.
+        license: Stated license of the weights.
+        flops_per_sample: Stated FLOPs of one forward.
+        seconds_per_sample: Stated seconds of one forward.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -125,19 +134,22 @@ class Constraints(Section):
         licenses: Allowed licences of both encoders' weights.
     """
 
-    image_dim: Annotated[list[int], BeforeValidator(_as_list)] | None = None
-    text_dim: Annotated[list[int], BeforeValidator(_as_list)] | None = None
+    image_dim: Annotated[list[int], BeforeValidator(_as_list, json_schema_input_type=int | list[int])] | None = None
+    text_dim: Annotated[list[int], BeforeValidator(_as_list, json_schema_input_type=int | list[int])] | None = None
     max_image_params: Annotated[float, Field(gt=0)] | None = None
     max_text_params: Annotated[float, Field(gt=0)] | None = None
     max_encode_flops: Annotated[float, Field(gt=0)] | None = None
     max_encode_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    licenses: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+    licenses: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] | None = None
 
 
 class SelectionConfig(Section):
     """The metric that methods pick by on validation data, and that pairs are scored with on test data.
 
-    All pairs are run; ``constraints`` limit what the report picks and compares.
+    Attributes:
+        task: Label of a task.
+        metric: One of its metrics.
+        constraints: Which pairs may be picked. All pairs are run; this limits what the report picks and compares.
     """
 
     task: str
@@ -146,7 +158,13 @@ class SelectionConfig(Section):
 
 
 class Resources(Section):
-    """What one cell of a method holds while it runs."""
+    """What one cell of a method holds while it runs.
+
+    Attributes:
+        cpu: CPUs, which is also the number of threads that it computes with.
+        gpu: GPUs; a fraction shares one.
+        timeout_s: Seconds after which it is stopped and recorded as timed out.
+    """
 
     cpu: Annotated[float, Field(gt=0)] = 1
     gpu: Annotated[float, Field(ge=0)] = 0
@@ -154,7 +172,14 @@ class Resources(Section):
 
 
 class MethodConfig(Section):
-    """One method: its registered name, resources, budget, and its own config."""
+    """One method: its registered name, resources, budget, and its own settings (``harness ls method NAME``).
+
+    Attributes:
+        method: Its registered name, or ``file.py:Class``; the label that it stands under by default.
+        resources: What one of its cells holds.
+        budget: One of ``epochs``, ``updates_per_pair``, ``flops`` and ``seconds``, written beside the settings.
+        config: Its own settings, which are written beside ``method``.
+    """
 
     method: str
     resources: Resources = Resources()
@@ -214,7 +239,14 @@ class PickConfig(Section):
 
 
 class BankConfig(Section):
-    """How embeddings are extracted and stored."""
+    """How embeddings are extracted and stored.
+
+    Attributes:
+        dtype: What they are stored as.
+        batch_size: Samples of one forward.
+        shard_rows: Rows that are extracted between two writes; an interruption loses at most so many.
+        device: Where the encoders compute: ``cpu``, ``cuda``, ``cuda:1``.
+    """
 
     dtype: Literal["float32", "float16"] = "float32"
     batch_size: Annotated[int, Field(gt=0)] = 64
@@ -223,7 +255,22 @@ class BankConfig(Section):
 
 
 class Sweep(Section):
-    """A whole sweep file."""
+    """A whole sweep file.
+
+    Attributes:
+        name: Name of the run: its folder below ``storage``.
+        data: Pictures and captions, or embeddings of them: a dataset ``kind`` with its settings.
+        image_encoders: Image encoders; none: all that the data brings.
+        text_encoders: Text encoders; none: all that the data brings.
+        connector: What every method trains, and with which objective.
+        tasks: What connectors are measured on.
+        selection: The metric that pairs are picked and compared by.
+        methods: Label to method; the label is the method's name unless ``method`` says otherwise.
+        reference: Label of the method that the others are compared with; none: the sweep's grid, if it has one.
+        seeds: Every method runs once with each.
+        storage: Folder of runs and banks, from the sweep file's folder; ``runs`` of the current one by default.
+        bank: How embeddings are made and stored.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     data: dict[str, Any]

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data.request import BankRequest
+from harness.encoders.base import Fetches, scheme_of
 from harness.sweep.estimates import MethodEstimate
+from harness.sweep.plan import Plan
+
+BYTES_PER_PARAMETER = 4.0
+"""Weights and connectors are float32."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,39 @@ def encoding_cost(requests: Iterable[BankRequest]) -> EncodingCost:
             speed = info.seconds_per_sample
             seconds = None if seconds is None or speed is None else seconds + todo * speed
     return EncodingCost(flops, left, seconds, disk, tuple(dict.fromkeys(unknown)))
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Weights that are not on this machine yet.
+
+    Attributes:
+        encoders: Whose.
+        size: Bytes at four per parameter, of those whose parameters are known.
+    """
+
+    encoders: tuple[str, ...]
+    size: float
+
+
+def to_fetch(requests: Iterable[BankRequest]) -> Fetching:
+    """Weights that have to be fetched before these banks can be made."""
+    params: dict[str, float] = {}
+    for request in requests:
+        if request.done or request.dataset.own_encoders(request.info.modality) is not None:
+            continue
+        scheme = scheme_of(request.spec)
+        if isinstance(scheme, Fetches) and scheme.to_fetch(request.spec, request.info.modality):
+            params[request.spec.id] = float(request.info.params or 0)
+    return Fetching(tuple(params), BYTES_PER_PARAMETER * sum(params.values()))
+
+
+def connector_bytes(plan: Plan) -> float:
+    """Bytes of the connectors that all cells of a plan leave in the store."""
+    sizes, pairs = plan.resolved.sizes(plan.resolved.pairs), plan.resolved.pairs
+    every = BYTES_PER_PARAMETER * sum(float(sizes.connector.params(sizes.dims(pair))) for pair in pairs)
+    trained = [ready for ready in plan.methods.values() if ready.method.kind != "score"]
+    return every * len(trained) * len(plan.sweep.seeds)
 
 
 def savings(counted: Mapping[str, MethodEstimate], reference: str | None, cost: EncodingCost) -> dict[str, Saving]:

@@ -20,6 +20,7 @@ from harness.data.base import Dataset, Index
 from harness.data.extract import describe
 from harness.data.request import BankRequest, Extraction
 from harness.encoders.base import EncoderSpec, Modality
+from harness.encoders.devices import check_device
 from harness.errors import HarnessError
 from harness.objectives.contrastive import as_objective
 from harness.sweep.config import Sweep
@@ -138,6 +139,8 @@ class ResolvedSweep:
             if not len(rows) and not (split == "test" and self.without_test):
                 where = place(self.sweep.source, "data")
                 raise HarnessError(f"the {split} split is empty", where=where, fix="give it rows")
+        if not all(request.done for request in self.banks.values()):
+            check_device(self.sweep.bank.device, where=place(self.sweep.source, "bank.device"))
         for request in self.banks.values():
             request.check()
 

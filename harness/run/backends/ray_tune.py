@@ -6,6 +6,7 @@ would run finished trials again. A worker writes its cell to the store itself.
 
 import hashlib
 import shutil
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,12 @@ from ray.tune.schedulers import ASHAScheduler
 
 from harness.contract.ledger import Ledger
 from harness.contract.stopping import AsyncPolicy
+from harness.errors import HarnessError, StorageFailed
 from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
 from harness.run.backends.interrupts import interrupted, noted_interrupts
 from harness.run.backends.ray_cluster import check_resources, cluster
-from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, Rungs, reported, trial
+from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, UNWRITTEN, Rungs, reported, trial
 from harness.run.cell_records import cell_record
 from harness.run.records import CellRecord
 from harness.run.stopping import next_wave, stop
@@ -30,7 +32,7 @@ from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
 SCRATCH = ".tune"
-"""Folder of a run for Tune's own files, which every node of a cluster must see."""
+"""What the folders of a run for Tune's own files begin with: one for each wave, which every node must see."""
 
 WORKER_RETRIES = 1
 """Times a cell is tried again when its worker process dies under it."""
@@ -45,7 +47,8 @@ class RayTune(Backend):
         self, plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions
     ) -> None:
         """Run the cells on a Ray cluster."""
-        shutil.rmtree(Path(store.where) / SCRATCH, ignore_errors=True)  # what a killed sweep left
+        for left in Path(store.where).glob(f"{SCRATCH}*"):  # by a killed sweep; a live one would hold the run's lock
+            shutil.rmtree(left, ignore_errors=True)
         with noted_interrupts(), cluster(options.address):
             check_resources(cells)
             while cells:
@@ -112,7 +115,7 @@ def _fit(
     scheduler: ASHAScheduler | None = None,
 ) -> None:
     """One Tune experiment with a trial per cell; its own files are thrown away."""
-    scratch = Path(store.where) / SCRATCH
+    scratch = Path(store.where) / f"{SCRATCH}-{uuid.uuid4().hex[:8]}"
     manifest = store.manifest().model_dump_json(exclude={"elapsed_s"})
     tuner = tune.Tuner(
         trainable,
@@ -135,8 +138,23 @@ def _fit(
     )
     try:
         tuner.fit()
+    except Exception as error:
+        # Tune wraps what a callback raises, and its own files are in the storage too.
+        if isinstance(error, HarnessError):
+            raise
+        if (own := _cause(error)) is not None:
+            raise own from error
+        store.check_writable()
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _cause(error: BaseException | None) -> HarnessError | None:
+    """The error of ours that another one came from."""
+    while error is not None and not isinstance(error, HarnessError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _resources(cell: PlannedCell) -> PlacementGroupFactory:
@@ -149,6 +167,7 @@ class _Callback(tune.Callback):
 
     def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
         self._plan, self._store, self._listener = plan, store, listener
+        self._failed: HarnessError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks into an experiment state that is never restored."""
@@ -157,15 +176,28 @@ class _Callback(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if interrupted():
             raise KeyboardInterrupt
+        if self._failed is not None:
+            raise self._failed
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if UNWRITTEN in result:
+            what, where, fix = result[UNWRITTEN]
+            raise StorageFailed(what, where=where, fix=fix)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._listener.started(self._cell(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._listener.finished(self._store.record(trial.config["key"]))
+        try:
+            self._listener.finished(self._store.record(trial.config["key"]))
+        except HarnessError as error:  # which Tune would only log here, with its traceback
+            self._failed = error
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         cell = self._cell(trial)
+        self._store.check_there()
         if not self._store.has(cell.key):
             self._store.write_cell(_lost(self._plan, self._store, cell, trial))
         self._listener.finished(self._store.record(cell.key))
@@ -184,6 +216,7 @@ class _RaceCallback(_Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        super().on_trial_result(iteration, trials, trial, result)
         first = self._cell(trial)
         own = self._plan.rungs_from(first)
         ended = next((cell for cell in own if cell.key == result[RUNG]), None)
@@ -203,6 +236,7 @@ class _RaceCallback(_Callback):
         """Every rung has been announced."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._store.check_there()
         for cell in self._plan.rungs_from(self._cell(trial)):
             if not self._store.has(cell.key):
                 self._store.write_cell(_lost(self._plan, self._store, cell, trial))

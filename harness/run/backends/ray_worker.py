@@ -6,12 +6,17 @@ from typing import Any
 from ray import tune
 
 from harness.contract.stopping import AsyncPolicy
+from harness.errors import StorageFailed
 from harness.run.records import CellRecord
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
 SCORE, SPENT, RUNG = "score", "spent", "rung"
 """What trials of a race report: the validation score, what was spent on the pair, and the key of the rung's cell."""
+
+UNWRITTEN = "unwritten"
+"""What a trial reports whose cell could not be written: ``what``, ``where`` and ``fix`` of a ``StorageFailed``. It is
+no error of the trial, which Tune would try again, and for each of thousands of cells."""
 
 
 def trial(config: dict[str, Any]) -> None:
@@ -20,7 +25,11 @@ def trial(config: dict[str, Any]) -> None:
     from harness.run.reopen import reopen
 
     plan, store = reopen(config["run"], config["stamp"])
-    record = run_cell(plan, store, plan.by_key[config["key"]])
+    try:
+        record = run_cell(plan, store, plan.by_key[config["key"]])
+    except StorageFailed as failed:
+        tune.report({UNWRITTEN: [failed.what, failed.where, failed.fix]})
+        return
     tune.report({"status": record.status})
 
 
@@ -60,5 +69,9 @@ class Rungs(tune.Trainable):
         cell = rungs[self._passed]
         record = store.record(cell.key) if store.has(cell.key) else None
         if record is None or record.status in ("skipped", "failed", "timeout"):
-            record = run_cell(plan, store, cell)
+            try:
+                record = run_cell(plan, store, cell)
+            except StorageFailed as failed:
+                told = [failed.what, failed.where, failed.fix]
+                return {SPENT: 0, SCORE: math.nan, RUNG: cell.key, "done": True, UNWRITTEN: told}
         return {**reported(plan, cell, record), "done": cell is rungs[-1] or record.status != "done"}
