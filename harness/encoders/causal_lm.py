@@ -22,6 +22,7 @@ from harness.encoders.common import folder_digest, mean_of_rows, options_of
 from harness.encoders.hub import WeightSource, guarded, hub_source, without_network
 from harness.encoders.language_facts import facts_of, licence_of, stated_shape
 from harness.encoders.modules import digest_of
+from harness.encoders.sentence_transformers import quiet
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -257,10 +258,11 @@ def _read(encoder: str, tokens: int, dtype: str, device: str, stamp: str) -> Tra
 
     def build() -> tuple[Any, Any]:
         # Plain matrix products for attention: what FLOP counters see, and the same on every device.
-        model = AutoModelForCausalLM.from_pretrained(
-            name, use_safetensors=True, attn_implementation="eager", dtype=DTYPES[dtype], **common
-        )
-        return model, AutoTokenizer.from_pretrained(name, **common)
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                name, use_safetensors=True, attn_implementation="eager", dtype=DTYPES[dtype], **common
+            )
+            return model, AutoTokenizer.from_pretrained(name, **common)
 
     source = _source(spec)
     if source is not None:

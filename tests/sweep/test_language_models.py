@@ -2,10 +2,12 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from harness.contract.metric import values
+from harness.errors import HarnessError
 from harness.sweep.loading import load_sweep
 from tests.conftest import Project
 from tests.language import SWEEP, coloured_pictures, random_model
@@ -117,3 +119,42 @@ def test_the_report_knows_that_lower_is_better(colours: Project, without_plots: 
     assert ape["best_pair"] == ape["oracle_pair"]
     assert solved["mean_gap"] == pytest.approx(solved["mean_score"] - ape["mean_score"])
     assert chance["regret"]["value"] > 0
+
+
+def test_an_export_captions_pictures_and_measures_texts(colours: Project, one_thread: None) -> None:
+    import harness
+
+    plan, store = colours.run("colours.yaml", "language_models=[{id: 'local:one', max_tokens: 6}]")
+    code, _, err = colours.invoke("export", "runs/colours", "--method", "ape", "--pair", "best", "--out", "model")
+    assert code == 0, err
+    model, index = harness.load(colours.folder / "model"), plan.resolved.index
+    rows = index.splits["test"].tolist()
+    pictures = list(plan.resolved.dataset.samples("image", rows))
+    texts = [str(text) for text in plan.resolved.dataset.samples("text", rows)]
+    found = model.perplexity(pictures, texts)
+    (pair,) = store.record(plan.cells[0].key).metrics
+    expected = pair.test["caption_perplexity"]["perplexity"]
+    assert math.exp(sum(map(math.log, found)) / len(found)) == pytest.approx(expected, rel=1e-4)
+    captions = model.caption(pictures, 1)  # random weights never come to an end
+    assert sum(one == text for one, text in zip(captions, texts, strict=True)) > len(texts) / 2
+    with pytest.raises(HarnessError, match="12 pictures and 1 texts"):
+        model.perplexity(pictures, "red")
+
+
+def test_a_pick_says_that_its_closed_form_does_not_go(colours: Project) -> None:
+    code, _, err = colours.invoke("pick", "colours.yaml", "--out", "model")
+    assert code == 2 and "solves for similarities" in err.splitlines()[-1]
+
+
+def test_the_papers_nine_pairs_are_planned_with_nothing_here(temp_project: Project) -> None:
+    """At equal updates per pair nobody is cheaper; a third of the updates is a third of the cost, as published."""
+    sweep = str(Path(__file__).parents[2] / "sweeps/hyma_mllm_9.yaml")
+    plans = []
+    for epochs in (9, 27):
+        code, out, err = temp_project.invoke("plan", sweep, "--json", "--set", f"methods.hyma.epochs={epochs}")
+        assert code == 0, err
+        plans.append(json.loads(out)["methods"])
+    grid = plans[0]["ape"]["flops"]["total"]
+    assert grid / plans[0]["hyma"]["flops"]["total"] == pytest.approx(3.0, rel=0.02)
+    assert grid / plans[1]["hyma"]["flops"]["total"] == pytest.approx(1.0, rel=0.02)
+    assert grid == pytest.approx(267e15, rel=0.15)
