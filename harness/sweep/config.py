@@ -67,7 +67,7 @@ class ConnectorConfig(BaseModel):
     Attributes:
         kind: ``linear``, ``mlp``, ``low_rank`` or a plug-in; None: linear, or mlp where ``hidden_layers`` is not 0.
         direction: Which side is mapped.
-        loss: The objective: ``info_nce`` or a plug-in.
+        loss: The objective: ``info_nce``, ``causal_lm`` or a plug-in.
 
     Further keys are the kind's own settings, e.g. ``hidden_layers`` and ``width`` of an mlp.
     """
@@ -262,6 +262,7 @@ class Sweep(Section):
         data: Pictures and captions, or embeddings of them: a dataset ``kind`` with its settings.
         image_encoders: Image encoders; none: all that the data brings.
         text_encoders: Text encoders; none: all that the data brings.
+        language_models: Language models in the place of text encoders: images are mapped to their input embeddings.
         connector: What every method trains, and with which objective.
         tasks: What connectors are measured on.
         selection: The metric that pairs are picked and compared by.
@@ -279,7 +280,6 @@ class Sweep(Section):
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
     language_models: list[EncoderConfig] | None = None
-    """They stand where text encoders would: images are mapped to their input embeddings."""
     first_image_encoders: Annotated[int, Field(gt=0)] | None = None
     """Only the first so many image encoders take part: one list for experiments of growing size."""
     connector: ConnectorConfig = ConnectorConfig()

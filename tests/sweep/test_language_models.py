@@ -158,3 +158,13 @@ def test_the_papers_nine_pairs_are_planned_with_nothing_here(temp_project: Proje
     assert grid / plans[0]["hyma"]["flops"]["total"] == pytest.approx(3.0, rel=0.02)
     assert grid / plans[1]["hyma"]["flops"]["total"] == pytest.approx(1.0, rel=0.02)
     assert grid == pytest.approx(267e15, rel=0.15)
+
+
+def test_a_smoke_run_takes_a_few_pictures(colours: Project, without_plots: None, one_thread: None) -> None:
+    methods = "{ape: {epochs: 9, batch_size: 24}, hyma: {epochs: 9, batch_size: 24, pairs_per_step: 1}}"
+    code, out, err = colours.invoke(
+        "sweep", "colours.yaml", "--smoke", "--backend", "serial", "--set", f"methods={methods}"
+    )
+    assert code == 0, out + err
+    cells = [json.loads(file.read_text()) for file in (colours.folder / "runs/colours-smoke/cells").glob("*.json")]
+    assert [cell["status"] for cell in cells] == ["done"] * 3
