@@ -158,7 +158,7 @@ def test_every_command_that_a_document_shows_can_be_given(document: Path) -> Non
     code = [*re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL), *re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
     lines = [line for part in code for line in " ".join(part.split(chr(92) + chr(10))).splitlines()]
     for line in lines:
-        if shown := re.match(r"\s*harness ([a-z]+)(.*)", line):
+        if shown := re.match(r"\s*harness ([a-z][a-z-]*)(.*)", line):
             verb, rest = shown[1], shown[2].partition("#")[0]
             assert verb in verbs, line
             known = {option for parameter in verbs[verb].params for option in parameter.opts}

@@ -13,6 +13,7 @@ from harness.contract.registry import near
 from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
 from harness.sweep.ladders import BUDGET_KEYS, climbed
+from harness.sweep.language_defaults import check_one_text_side, with_language_defaults
 from harness.sweep.located import place
 
 ENCODER_FACTS = ("dim", "params", "license", "flops_per_sample", "seconds_per_sample")
@@ -326,13 +327,7 @@ class Sweep(Section):
     @model_validator(mode="before")
     @classmethod
     def _language_defaults(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping) or value.get("language_models") is None:
-            return value
-        connector, task = value.get("connector") or {}, "caption_perplexity"
-        defaults = {"tasks": [task], "selection": {"task": task, "metric": "perplexity"}}
-        if not isinstance(connector, Mapping):
-            return {**defaults, **value}
-        return {**defaults, **value, "connector": {"direction": "image_to_text", "loss": "causal_lm", **connector}}
+        return with_language_defaults(value)
 
     @field_validator("image_encoders", "text_encoders", "language_models")
     @classmethod
@@ -347,10 +342,7 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _one_text_side(self) -> "Sweep":
-        if self.language_models is not None and self.text_encoders is not None:
-            raise ValueError("text_encoders and language_models are both given: list one of them")
-        if self.language_models is not None and self.connector.direction != "image_to_text":
-            raise ValueError("language models are mapped into: connector.direction is image_to_text")
+        check_one_text_side(self.text_encoders, self.language_models, self.connector.direction)
         return self
 
     @property
