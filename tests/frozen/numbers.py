@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent / "numbers"
 
 
 def fingerprint() -> dict[str, str]:
-    """What bit-for-bit equality needs: the libraries' versions, the processor's instructions and the kernels they chose."""
+    """What bit-for-bit equality needs: the libraries' versions, the processor's instructions, the kernels chosen."""
     import numpy as np
     import torch
     from threadpoolctl import threadpool_info
