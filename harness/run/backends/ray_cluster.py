@@ -10,14 +10,16 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.run.interrupts import hear_again
 from harness.sweep.planned import PlannedCell
 
-# Read when ray is imported: quiet, no per-trial log files, and Ctrl-C is ours to handle.
+# Read when ray is imported: quiet, no per-trial log files, and signals are ours to handle.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # it answers SIGTERM with a dump of its stack
 
 import ray
 
@@ -42,12 +44,16 @@ def cluster(address: str | None) -> Iterator[None]:
         _use_token()
     try:
         ray.init(**{"address": address, **options})
+    except SystemExit:  # what Ray makes of a SIGTERM meanwhile
+        raise KeyboardInterrupt from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HarnessError(
             f"no Ray cluster answers at {address!r}: {error}",
             where="--address",
             fix="start one with ray start --head, or leave --address out",
         ) from error
+    finally:
+        hear_again()
     try:
         yield
     finally:

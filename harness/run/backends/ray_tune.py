@@ -19,10 +19,10 @@ from harness.contract.ledger import Ledger
 from harness.contract.stopping import AsyncPolicy
 from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
-from harness.run.backends.interrupts import interrupted, noted_interrupts
 from harness.run.backends.ray_cluster import check_resources, cluster
 from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, Rungs, reported, trial
 from harness.run.cell_records import cell_record
+from harness.run.interrupts import interrupted, stoppable
 from harness.run.records import CellRecord
 from harness.run.stopping import next_wave, stop
 from harness.run.store import RunStore
@@ -46,19 +46,30 @@ class RayTune(Backend):
     ) -> None:
         """Run the cells on a Ray cluster."""
         shutil.rmtree(Path(store.where) / SCRATCH, ignore_errors=True)  # what a killed sweep left
-        with noted_interrupts(), cluster(options.address):
-            check_resources(cells)
-            while cells:
-                races: dict[tuple[str, int], list[PlannedCell]] = {}
-                for cell in cells:
-                    if isinstance(plan.methods[cell.label].method, AsyncPolicy):
-                        races.setdefault((cell.label, cell.seed), []).append(cell)
-                racing = {cell.key for race in races.values() for cell in race}
-                if together := [cell for cell in cells if cell.key not in racing]:
-                    _wave(plan, store, together, listener)
-                for race in races.values():
-                    _race(plan, store, race, listener)
-                cells = next_wave(plan, store, cells)
+        with stoppable():
+            try:
+                with cluster(options.address):
+                    check_resources(cells)
+                    _waves(plan, store, cells, listener)
+            except Exception:
+                if interrupted():  # a cluster that heard the signal too is gone already
+                    raise KeyboardInterrupt from None
+                raise
+
+
+def _waves(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
+    """Run these cells, then what they make possible, until nothing is left."""
+    while cells:
+        races: dict[tuple[str, int], list[PlannedCell]] = {}
+        for cell in cells:
+            if isinstance(plan.methods[cell.label].method, AsyncPolicy):
+                races.setdefault((cell.label, cell.seed), []).append(cell)
+        racing = {cell.key for race in races.values() for cell in race}
+        if together := [cell for cell in cells if cell.key not in racing]:
+            _wave(plan, store, together, listener)
+        for race in races.values():
+            _race(plan, store, race, listener)
+        cells = next_wave(plan, store, cells)
 
 
 def _wave(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
@@ -118,6 +129,7 @@ def _fit(
         trainable,
         param_space={
             "run": store.where,
+            "words": str(_words(store)),
             "stamp": hashlib.sha256(manifest.encode()).hexdigest(),
             "key": tune.grid_search([cell.key for cell in cells]),
         },
@@ -137,6 +149,10 @@ def _fit(
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _words(store: RunStore) -> Path:
+    return Path(store.where) / SCRATCH / "words"
 
 
 def _resources(cell: PlannedCell) -> PlacementGroupFactory:

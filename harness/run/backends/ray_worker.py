@@ -1,12 +1,17 @@
 """What runs in Ray's worker processes: one cell of a run, or one pair's rungs in turn."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from harness.contract.stopping import AsyncPolicy
+from harness.run.backends.last_words import hung, last_words
+from harness.run.cell_records import cell_record
 from harness.run.records import CellRecord
+from harness.run.store import RunStore
+from harness.run.watchdog import late
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -15,13 +20,27 @@ SCORE, SPENT, RUNG = "score", "spent", "rung"
 
 
 def trial(config: dict[str, Any]) -> None:
-    """Run one cell."""
-    from harness.run.cell import run_cell
+    """Run one cell, unless a worker that was lost afterwards has written its record."""
     from harness.run.reopen import reopen
 
     plan, store = reopen(config["run"], config["stamp"])
-    record = run_cell(plan, store, plan.by_key[config["key"]])
+    cell = plan.by_key[config["key"]]
+    record = store.record(cell.key) if store.has(cell.key) else _run(config, plan, store, cell)
     tune.report({"status": record.status})
+
+
+def _run(config: dict[str, Any], plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
+    from harness.run.cell import run_cell
+
+    folder = Path(config["words"])
+    if hung(folder, cell.key):  # it would hang again
+        record = cell_record(
+            plan, cell, "timeout", error=late(plan.methods[cell.label].config.resources.timeout_s or 0)
+        )
+        store.write_cell(record)
+        return record
+    with last_words(folder, cell.key) as words:
+        return run_cell(plan, store, cell, own_process=True, words=words)
 
 
 def reported(plan: Plan, cell: PlannedCell, record: CellRecord) -> dict[str, Any]:
@@ -49,7 +68,6 @@ class Rungs(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run the next rung; the first time, report the rung that ran last in an earlier sweep, if there is one."""
-        from harness.run.cell import run_cell
         from harness.run.reopen import reopen
 
         plan, store = reopen(self._config["run"], self._config["stamp"])
@@ -59,6 +77,6 @@ class Rungs(tune.Trainable):
         self._passed += 1
         cell = rungs[self._passed]
         record = store.record(cell.key) if store.has(cell.key) else None
-        if record is None or record.status in ("skipped", "failed", "timeout"):
-            record = run_cell(plan, store, cell)
+        if record is None or record.status == "skipped":
+            record = _run(self._config, plan, store, cell)
         return {**reported(plan, cell, record), "done": cell is rungs[-1] or record.status != "done"}

@@ -120,18 +120,18 @@ def test_an_address_where_nobody_answers_is_one_line(monkeypatch: pytest.MonkeyP
 
 
 def test_ctrl_c_is_not_lost_where_a_library_swallows_it(world) -> None:
-    from harness.run.backends.interrupts import noted_interrupts
     from harness.run.backends.ray_tune import _Callback
+    from harness.run.interrupts import stoppable
 
     plan = world.plan()
     callback = _Callback(plan, world.store(plan), Mock(spec=Listener))
     before = signal.getsignal(signal.SIGINT)
-    with noted_interrupts():
+    with stoppable():
         callback.on_step_begin(0, [])
         with suppress(KeyboardInterrupt):  # as a bare except in a library's clean-up would
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             callback.on_step_begin(1, [])
     assert signal.getsignal(signal.SIGINT) is before
-    with noted_interrupts():
+    with stoppable():
         callback.on_step_begin(0, [])
