@@ -12,6 +12,7 @@ from harness.cli import compare, embed, export, init, ls, pick, plan, report, sc
 from harness.cli.blame import blamed
 from harness.cli.common import interruptible, stderr, stdout
 from harness.errors import HarnessError
+from harness.run.interrupts import stoppable
 from harness.run.texts import cut
 
 SCREEN_CHARS = 2_000
@@ -61,7 +62,8 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore", category=FutureWarning)  # other libraries' notes to their developers
     try:
-        app()
+        with stoppable():
+            app()
     except HarnessError as error:
         _stop(str(blamed(error)))
     except OSError as error:  # a full disk, a folder that may not be written

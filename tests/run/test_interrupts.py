@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,10 @@ STOPS = """
 
 @pytest.fixture
 def ours():
-    """Ours to change: the handlers are put back afterwards."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield before
+    """Handlers as in a terminal, also where these tests run in the background; ours to change."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield usual
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -98,11 +100,13 @@ def test_in_another_thread_nothing_is_taken(ours) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_ends_a_process_whose_tidying_up_hangs(number: int) -> None:
     code = (
-        "import time\nfrom harness.run.interrupts import stoppable\n"
+        "import signal, time\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom harness.run.interrupts import stoppable\n"
         "with stoppable():\n    try:\n        print('ready', flush=True)\n        time.sleep(600)\n"
         "    finally:\n        print('tidying', flush=True)\n        time.sleep(600)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes)
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "ready\n"
@@ -120,7 +124,7 @@ def test_a_second_signal_ends_a_process_whose_tidying_up_hangs(number: int) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_serial_sweep_with_one_line_and_130(world, without_plots, number: int) -> None:
+def test_a_signal_ends_a_serial_sweep_with_one_line_and_130(world, ours, without_plots, number: int) -> None:
     world.write("stops.py", STOPS)
     world.write("signal", str(int(number)))
     command = (*SERIAL, "--set", METHODS)
@@ -171,5 +175,6 @@ def _take(terminal: int) -> None:
     import fcntl
     import termios
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 CRASH = "Fatal Python error: "
+CURRENT = "Current thread"
 HUNG = "Timeout ("
 FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 
@@ -47,9 +48,23 @@ def crash(folder: Path, key: str) -> str | None:
     if not text.startswith(CRASH):
         return None
     kind = text[len(CRASH) :].partition("\n")[0].strip()
-    frame = FRAME.search(text)
+    frame = FRAME.search(text, max(text.find(CURRENT), 0))  # other threads may be listed before
     where = f", in {frame['name']} ({Path(frame['file']).name}, line {frame['line']})" if frame else ""
     return f"the method crashed its worker process: {kind}{where}"
+
+
+def how_it_died(trace: str) -> str:
+    """What Ray says of a trial that failed outside of its cell, on one line.
+
+    Args:
+        trace: Its text of the last failure: a traceback, or a description of how the process ended.
+    """
+    end = (trace.splitlines() or [""])[-1].strip()
+    if 'File "' in trace:  # an exception, with its traceback, and not a process that died
+        return end
+    if "low on memory" in trace:
+        return f"the worker process was ended because its node was short of memory: {end}"
+    return f"the worker process died (out of memory?): {end}"
 
 
 def _read(folder: Path, key: str) -> str:

@@ -5,8 +5,10 @@ would run finished trials again. A worker writes its cell to the store itself.
 """
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -19,6 +21,7 @@ from harness.contract.ledger import Ledger
 from harness.contract.stopping import AsyncPolicy
 from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
+from harness.run.backends.last_words import crash, how_it_died, hung
 from harness.run.backends.ray_cluster import check_resources, cluster
 from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, Rungs, reported, trial
 from harness.run.cell_records import cell_record
@@ -26,8 +29,15 @@ from harness.run.interrupts import interrupted, stoppable
 from harness.run.records import CellRecord
 from harness.run.stopping import next_wave, stop
 from harness.run.store import RunStore
+from harness.run.watchdog import late
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
+
+with suppress(ImportError, AttributeError):
+    from ray.tune.execution import class_cache
+
+    # Actors that ask for variables of their own get new processes, and those that wait with everything imported idle.
+    class_cache.DEFAULT_ENV_VARS.clear()
 
 SCRATCH = ".tune"
 """Folder of a run for Tune's own files, which every node of a cluster must see."""
@@ -145,6 +155,7 @@ def _fit(
             verbose=0,
         ),
     )
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it says of failed trials, the sweep says
     try:
         tuner.fit()
     finally:
@@ -227,12 +238,12 @@ class _RaceCallback(_Callback):
 
 
 def _lost(plan: Plan, store: RunStore, cell: PlannedCell, trial: Any) -> CellRecord:
-    """The record of a cell whose worker failed or died (out of memory, say) before it could write one."""
+    """The record of a cell whose worker failed or died before it could write one."""
     ledger = Ledger()
     Attempt(store, cell.key, ledger).book_wasted()
     trace = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else ""
-    last = trace.rpartition("Failure #")[2].strip()
-    raised = 'File "' in last  # an exception outside of run_cell, with its traceback, and not a process that died
-    end = (last.splitlines() or [""])[-1].strip()
-    error = end if raised else f"the worker process died (out of memory?): {end}"
+    if hung(_words(store), cell.key):
+        limit_s = plan.methods[cell.label].config.resources.timeout_s or 0.0
+        return cell_record(plan, cell, "timeout", ledger, error=late(limit_s))
+    error = crash(_words(store), cell.key) or how_it_died(trace.rpartition("Failure #")[2].strip())
     return cell_record(plan, cell, "failed", ledger, error=error, traceback=trace or None)

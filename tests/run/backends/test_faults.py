@@ -89,7 +89,14 @@ def begin(project, *args: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
         env=os.environ | {MARK: str(project.folder)},
+        preexec_fn=heeding_signals,
     )
+
+
+def heeding_signals() -> None:
+    """As in a terminal, also where these tests themselves run in the background or under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def left_behind(project) -> list[str]:
