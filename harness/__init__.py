@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.api.runs import OpenRun
     from harness.export.stitched import StitchedModel
 
 __version__ = "0.1.0"
@@ -33,4 +36,34 @@ def load(folder: str | Path, *, device: str = "cpu") -> StitchedModel:
     return StitchedModel.load(folder, device=device)
 
 
-__all__ = ["__version__", "load"]
+def open_run(folder: str | Path) -> OpenRun:
+    """Open a run, finished or not: its ``summary``, ``to_frame()``, ``connector(method, pair)`` and ``export``.
+
+    Args:
+        folder: The run's folder, e.g. ``runs/quickstart``.
+
+    Raises:
+        harness.errors.HarnessError: No run there.
+    """
+    from harness.api.runs import OpenRun
+
+    return OpenRun(folder)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "pick":  # torch is imported with it
+        return importlib.import_module("harness.api.verbs").pick
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")
+
+
+class _CallableRoom(ModuleType):
+    """The package ``harness.sweep``, which is also the function of that name: ``harness.sweep("quickstart.yaml")``."""
+
+    def __call__(self, *args: Any, **options: Any) -> OpenRun:
+        """See ``harness.api.verbs.sweep``."""
+        return importlib.import_module("harness.api.verbs").sweep(*args, **options)
+
+
+importlib.import_module("harness.sweep").__class__ = _CallableRoom
+
+__all__ = ["__version__", "load", "open_run"]

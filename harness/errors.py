@@ -17,6 +17,14 @@ class HarnessError(Exception):
         return (_rebuild, (type(self), self.what, self.where, self.fix))
 
 
+class Damaged(HarnessError):
+    """A stored file does not hold what was written. A sweep sets it aside and makes it again; others name it."""
+
+
+class StorageFailed(HarnessError):
+    """A file cannot be written: a full disk, a read-only or a vanished storage."""
+
+
 class MissingData(HarnessError):
     """Files that are not on this machine. What needs no rows (``harness plan``, ``--smoke``) can do without."""
 

@@ -15,8 +15,9 @@ from reports.analysis import Analysis, analyse
 from reports.curves import mean_point
 from reports.frames import summary_frame
 from reports.palette import MARKERS, OKABE_ITO
-from reports.plots import STYLE, flops_axis, mark_epochs, save, trace
+from reports.plots import STYLE, flops_axis, mark_epochs, save
 from reports.ranking import oriented
+from reports.traces import trace
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
             shown = oriented(scores, higher_is_better=selection.higher_is_better)
             colour = colours.setdefault(label, OKABE_ITO[len(colours) % len(OKABE_ITO)])
             axis.plot([point.flops for point in points], shown, color=colour, marker=markers[run], ms=4, lw=1.2)
-            mark_epochs(axis, points, list(shown), colour, below=number % 2 == 1)
+            mark_epochs(axis, points, list(shown), below=number % 2 == 1)
         axis.set_ylabel(f"validation {selection.metric}, mean over pairs")
     if not colours:
         return None

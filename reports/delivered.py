@@ -50,6 +50,8 @@ class Delivered:
         gain: ``best`` minus the reference's own ``best``; positive is better, whatever the metric's sign.
         gap: Mean over the pairs that both have of reference minus method; positive is worse.
         pairs: Pairs with a connector in every seed.
+        each: ``[pairs, 2]`` interval of every pair's score by itself, as the metric is written; None without stored
+            queries.
     """
 
     best: Resampled = Resampled()
@@ -57,6 +59,7 @@ class Delivered:
     gain: Resampled = Resampled()
     gap: Resampled = Resampled()
     pairs: int = 0
+    each: Float[np.ndarray, "pairs 2"] | None = None
 
 
 def delivered(
@@ -85,6 +88,7 @@ def delivered(
         gain=gain,
         gap=gap,
         pairs=int(np.isfinite(own.scores).all(axis=0).sum()),
+        each=_each(own),
     )
 
 
@@ -111,6 +115,18 @@ def surely_better(found: Mapping[str, Delivered]) -> dict[str, tuple[bool, bool]
         for (key, estimate), scale in zip(moving.items(), spread, strict=True):
             sure[key] = bool(estimate.value > bound * scale and min(estimate.per_seed, default=0.0) > 0)
     return {label: (sure[label, 0], sure[label, 1]) for label in found}
+
+
+def _each(scores: ReferenceScores) -> Float[np.ndarray, "pairs 2"] | None:
+    """The interval of every pair's score, NaN where there is none."""
+    if scores.draws is None:
+        return None
+    draws, mean = seed_mean(scores.draws), scores.mean
+    found = np.full((len(mean), 2), np.nan)
+    known = np.isfinite(mean) & np.isfinite(draws).all(axis=0)
+    ends = np.quantile(draws[:, known], [0.025, 0.975], axis=0)
+    found[known] = np.stack([np.minimum(ends[0], mean[known]), np.maximum(ends[1], mean[known])], axis=1)
+    return found if scores.higher_is_better else -found[:, ::-1]
 
 
 def _only(scores: ReferenceScores, pair: int) -> np.ndarray:

@@ -4,10 +4,12 @@ A marker names a sweep and, where it is not run as it stands, its overrides:
 
     <!-- table: sweeps/frontier.yaml -->
     <!-- table: sweeps/add_encoder_synthetic.yaml name=unrelated data.image_families=null -->
+    <!-- table: sweeps/hyper_align_scales_synthetic.yaml section="The best pair per constraint level" -->
     <!-- end -->
 
-Every number of the table comes from a CSV file under ``docs/results``, which is made of the sweep's report. Sweeps keep
-what is finished, so an interrupted ``make results`` goes on where it stopped.
+The table is that of the sweep's methods or, with a section, the table of that section of its report. Every number of it
+comes from a CSV file under ``docs/results``, which is made of the sweep's report. Sweeps keep what is finished, so an
+interrupted ``make results`` goes on where it stopped.
 """
 
 import argparse
@@ -31,6 +33,7 @@ NUMBERS = Path("docs", "results")
 """Where the CSV files are, from the repository's root."""
 
 MARKER = re.compile(r"(<!-- table: (?P<sweep>\S+)(?P<sets>[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+SECTION = "section="
 HEADINGS = (
     "method",
     "updates per pair",
@@ -52,13 +55,28 @@ class Quoted:
     Attributes:
         sweep: Its file, from the repository's root.
         sets: Overrides, as after ``--set``.
+        section: Heading of the section of its report whose table is quoted; None: the table of its methods.
     """
 
     sweep: str
     sets: tuple[str, ...] = ()
+    section: str | None = None
+
+    @classmethod
+    def written(cls, found: re.Match[str]) -> "Quoted":
+        """What a marker names."""
+        words = shlex.split(found["sets"])
+        sections = [word.partition("=")[2] for word in words if word.startswith(SECTION)]
+        sets = tuple(word for word in words if not word.startswith(SECTION))
+        return cls(found["sweep"], sets, sections[0] if sections else None)
+
+    def file(self, root: Path) -> Path:
+        """The CSV file with its numbers."""
+        part = "" if self.section is None else "." + re.sub(r"\W+", "_", self.section.lower())
+        return root / NUMBERS / f"{self.name(root)}{part}.csv"
 
     def name(self, root: Path) -> str:
-        """Name of its run, and of the CSV file with its numbers."""
+        """Name of its run."""
         for key, _, value in (one.partition("=") for one in self.sets):
             if key == "name":
                 return value
@@ -67,7 +85,7 @@ class Quoted:
 
 def quoted(text: str) -> list[Quoted]:
     """The sweeps that a document quotes, in order."""
-    return [Quoted(found["sweep"], tuple(shlex.split(found["sets"]))) for found in MARKER.finditer(text)]
+    return [Quoted.written(found) for found in MARKER.finditer(text)]
 
 
 def numbers(store: RunStore) -> pd.DataFrame:
@@ -90,6 +108,31 @@ def markdown(frame: pd.DataFrame) -> str:
     """The table as it stands in a document."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in frame.to_dict("records")]
+    return "\n".join(lines) + "\n"
+
+
+def section_table(report: str, heading: str) -> pd.DataFrame:
+    """The first table of a section of a report in Markdown, all cells as they stand there.
+
+    Args:
+        report: ``report.md``.
+        heading: Of the section, without its marks.
+
+    Raises:
+        ValueError: No such section, or it has no table.
+    """
+    _, found, rest = report.partition(f"\n## {heading}\n")
+    lines = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    if not found or len(lines) < 3:
+        raise ValueError(f"the report has no table under {heading!r}")
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return pd.DataFrame(rows, columns=pd.Index(header))
+
+
+def as_it_stands(frame: pd.DataFrame) -> str:
+    """A table of texts in Markdown."""
+    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + "---|" * len(frame.columns)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in frame.itertuples(index=False)]
     return "\n".join(lines) + "\n"
 
 
@@ -125,9 +168,11 @@ def with_tables(text: str, root: Path) -> str:
     """
 
     def table(found: re.Match[str]) -> str:
-        name = Quoted(found["sweep"], tuple(shlex.split(found["sets"]))).name(root)
-        file = root / NUMBERS / f"{name}.csv"
-        return found[1] + markdown(pd.read_csv(file)) + found[4] if file.exists() else found[0]
+        one = Quoted.written(found)
+        if not (file := one.file(root)).exists():
+            return found[0]
+        shown = markdown(pd.read_csv(file)) if one.section is None else as_it_stands(pd.read_csv(file, dtype=str))
+        return found[1] + shown + found[4]
 
     return MARKER.sub(table, text)
 
@@ -148,8 +193,12 @@ def run(one: Quoted, root: Path) -> None:
     if (code := subprocess.run(command, check=False).returncode) not in (0, 1):
         raise subprocess.CalledProcessError(code, command)
     (root / NUMBERS).mkdir(parents=True, exist_ok=True)
-    name = one.name(root)
-    numbers(RunStore(str(storage / name))).to_csv(root / NUMBERS / f"{name}.csv", index=False, float_format="%.6g")
+    store = RunStore(str(storage / one.name(root)))
+    if one.section is None:
+        frame = numbers(store)
+    else:
+        frame = section_table(store.under("report").get("report.md").decode(), one.section)
+    frame.to_csv(one.file(root), index=False, float_format="%.6g")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

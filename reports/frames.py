@@ -9,6 +9,7 @@ from reports.added import added_entries
 from reports.analysis import Analysis
 from reports.costs import held
 from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
+from reports.pair_table import pair_rows, pair_scores_frame
 from reports.schema import Views
 
 
@@ -137,6 +138,7 @@ def write_tables(analysis: Analysis, into: Blobs) -> list[str]:
         "views": views_frame(analysis),
         "missing": problems_frame(analysis),
     } | ({"frontier": frontier_frame(analysis)} if frontier_entries(analysis) else {})
+    frames["pair_scores"] = pair_scores_frame(pair_rows(analysis))
     frames |= {"added": added_frame(analysis)} if added_entries(analysis) else {}
     for name, frame in frames.items():
         into.put(f"tables/{name}.csv", frame.to_csv(index=False).encode())

@@ -1,20 +1,26 @@
 """The frontier's figures: scores of connectors, and rank quality, against FLOPs and against device-seconds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator
 
-from reports import formatting
 from reports.analysis import Analysis
+from reports.cost_axis import cost_axis
+from reports.drawn.labels import Box, placed
 from reports.frontier import COSTS, FEWEST, Cost, FrontierRow, Quality, placed_entries, staircase, undominated
 from reports.palette import MARKERS, OKABE_ITO
 
+Named: TypeAlias = tuple[str, float, float, bool]
+"""A name, its place in data, and whether it is to be written: all of them are kept clear of names."""
+
 GREY = "#b4b4b4"
+SIZE = 7.5
+"""Of the names beside points, in points."""
 HEADROOM = 0.08
 TOP = 1.05
 """Just above the best Spearman correlation: where the scale of ``_spread`` would end."""
@@ -28,9 +34,12 @@ def connectors(analysis: Analysis) -> Figure | None:
         "delivered": f"test {metric} of the pair handed over",
     }
     title = "What connectors cost (grey: another entry is at least as cheap and as good)"
-    figure = _figure(analysis, labels, title, 2)
+    found = _figure(analysis, labels, title, 2)
+    if found is None:
+        return None
+    figure, named = found
     reference = analysis.reference
-    if figure is not None and reference is not None:
+    if reference is not None:
         row = reference.summary
         whole = reference.connectors == analysis.summary.n_pairs
         for number, value in enumerate((row.mean_score if whole else None, row.delivered.value)):
@@ -38,8 +47,8 @@ def connectors(analysis: Analysis) -> Figure | None:
                 if value is None:
                     continue
                 panel.axhline(value, color="#555555", lw=1, ls="--", label=f"{reference.label}'s own")
-    if figure is not None:
-        _legend(figure)
+    _legend(figure)
+    name_points(figure, named)
     return figure
 
 
@@ -53,9 +62,10 @@ def frontier(analysis: Analysis) -> Figure | None:
         "regret": f"regret ({metric}; 0 is perfect)",
     }
     title = "What rank quality costs (grey: another entry is at least as cheap and as good)"
-    figure = _figure(analysis, labels, title, FEWEST)
-    if figure is None:
+    found = _figure(analysis, labels, title, FEWEST)
+    if found is None:
         return None
+    figure, named = found
     ceiling = analysis.summary.noise_ceiling.spearman
     chance = next((r.comparison.regret.chance for r in analysis.methods.values()), float("nan"))
     worst = max((e.regret for e in placed_entries(analysis) if e.regret is not None), default=0.0)
@@ -66,10 +76,13 @@ def frontier(analysis: Analysis) -> Figure | None:
         if np.isfinite(chance) and chance <= 2 * worst:
             axis.axhline(chance, color="#555555", lw=1, ls=":", label="a random pick")
     _legend(figure)
+    name_points(figure, named)
     return figure
 
 
-def _figure(analysis: Analysis, labels: Mapping[Quality, str], title: str, fewest: int) -> Figure | None:
+def _figure(
+    analysis: Analysis, labels: Mapping[Quality, str], title: str, fewest: int
+) -> tuple[Figure, dict[Axes, list[Named]]] | None:
     """One row of panels for each quality, FLOPs on the left and seconds on the right."""
     entries = [e for e in placed_entries(analysis) if any(e.goodness(quality) is not None for quality in labels)]
     if len(entries) < fewest:
@@ -78,14 +91,15 @@ def _figure(analysis: Analysis, labels: Mapping[Quality, str], title: str, fewes
     style = {f: (OKABE_ITO[n % len(OKABE_ITO)], MARKERS[n % len(MARKERS)]) for n, f in enumerate(families)}
     figure = Figure(figsize=(11, 8.2))
     axes = figure.subplots(len(labels), 2, sharex="col", sharey="row")
+    named: dict[Axes, list[Named]] = {}
     for row, (quality, text) in zip(axes, labels.items(), strict=True):
         row[0].set_ylabel(text)
         for axis, cost in zip(row, COSTS, strict=True):
-            _panel(axis, entries, cost, quality, style)
+            named[axis] = _panel(axis, entries, cost, quality, style)
     for axis, cost in zip(axes[-1], COSTS, strict=True):
         axis.set_xlabel("FLOPs per seed" if cost == "flops" else "device-seconds per seed, inside the cells")
     figure.suptitle(title, fontsize=11)
-    return figure
+    return figure, named
 
 
 def _legend(figure: Figure) -> None:
@@ -98,7 +112,8 @@ def _legend(figure: Figure) -> None:
 
 def _panel(
     axis: Axes, entries: Sequence[FrontierRow], cost: Cost, quality: Quality, style: dict[str, tuple[str, str]]
-) -> None:
+) -> list[Named]:
+    """Draw one panel; returns what may be named in it, the most important first."""
     known = [e for e in entries if e.goodness(quality) is not None]
     zero = _place_of_nothing(axis, [e.cost(cost) for e in entries])
     places = {e.label: (e.cost(cost) if e.cost(cost) > 0 else zero, getattr(e, quality)) for e in known}
@@ -117,7 +132,7 @@ def _panel(
     steps = [places[e.label] for e in staircase(known, cost, quality)]
     if steps:
         axis.step(*zip(*steps, strict=True), where="post", color="black", lw=1.1, zorder=2)
-    _cost_axis(axis, cost, zero if any(e.cost(cost) <= 0 for e in entries) else None)
+    cost_axis(axis, cost, zero if any(e.cost(cost) <= 0 for e in entries) else None)
     heights = [y for _, y in places.values()]
     if quality == "spearman":
         axis.set_yscale("function", functions=(_spread, _gathered))
@@ -128,7 +143,8 @@ def _panel(
         axis.set_ylim(-HEADROOM * most, (1 + 2 * HEADROOM) * most)
     else:
         axis.margins(y=2 * HEADROOM)
-    _name(axis, [(e.label, *places[e.label]) for e in known if e.label in kept or e.reference])
+    first = sorted(known, key=lambda e: (not e.reference, e.label not in kept))
+    return [(e.label, *places[e.label], e.label in kept or e.reference) for e in first]
 
 
 def _place_of_nothing(axis: Axes, costs: Sequence[float]) -> float:
@@ -141,29 +157,6 @@ def _place_of_nothing(axis: Axes, costs: Sequence[float]) -> float:
     return place
 
 
-def _cost_axis(axis: Axes, cost: Cost, zero: float | None) -> None:
-    """Cost along x on a log scale; the band of what costs nothing is marked 0, and has no other tick."""
-    axis.set_xscale("log")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.grid(alpha=0.25)
-
-    def text(value: float, _: int) -> str:
-        if zero is not None and np.isclose(value, zero):
-            return "0"
-        return formatting.flops(value).replace("FLOP", "") if cost == "flops" else f"{value:g} s"
-
-    axis.xaxis.set_major_formatter(FuncFormatter(text))
-    low, high = axis.get_xlim()
-    if zero is None:
-        # Less than two decades may hold one power of ten or none: then steps within a decade are marked.
-        steps = (1.0,) if high >= 100 * low else (1.0, 2.0, 5.0) if high >= 4 * low else tuple(range(1, 10))
-        axis.xaxis.set_major_locator(LogLocator(10, subs=steps, numticks=8))
-        return
-    decades = [d for d in LogLocator(10, numticks=8).tick_values(low, high) if 3 * zero < d < high]
-    axis.xaxis.set_major_locator(FixedLocator([zero, *decades]))
-    axis.xaxis.set_minor_locator(NullLocator())
-
-
 def _spread(spearman: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """A scale on which 0.9 and 0.95 are as far apart as 0.5 and 0.8: good rankings differ near 1."""
     return -np.log10(TOP - np.minimum(spearman, TOP - 1e-6))
@@ -174,16 +167,39 @@ def _gathered(height: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"
     return TOP - 10.0**-height
 
 
-def _name(axis: Axes, points: Sequence[tuple[str, float, float]]) -> None:
-    """Write the labels beside their points, alternately above and below where neighbours are close."""
-    for number, (label, x, y) in enumerate(sorted(points, key=lambda point: point[1])):
-        above = number % 2 == 0
-        axis.annotate(
-            label,
-            (x, y),
-            (4, 7 if above else -11),
-            textcoords="offset points",
-            fontsize=7.5,
-            zorder=5,
-            bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none", "alpha": 0.7},
-        )
+def name_points(figure: Figure, named: Mapping[Axes, Sequence[Named]]) -> None:
+    """Write names beside points, none over another name or point; those without room are left out.
+
+    Args:
+        figure: With all that takes part in its layout.
+        named: Panel -> its points, the most important first.
+    """
+    figure.draw_without_rendering()  # where points are is known only after the layout
+    inch = figure.dpi
+    for axis, points in named.items():
+        height = float(figure.bbox.height)  # boxes count downwards
+        at = (axis.transData.transform((x, y)) for _, x, y, _ in points)
+        flipped = [(float(x), height - float(y)) for x, y in at]
+        left, bottom, right, top = map(float, axis.get_window_extent().extents)
+        bounds = Box(left + 2, height - top - 8, right + 0.4 * inch, height - bottom - 2)
+        sizes = [(SIZE * 0.62 * len(name) * inch / 72, SIZE * 1.35 * inch / 72) for name, *_ in points]
+        asked = [number for number, point in enumerate(points) if point[3]]
+        rest = [flipped[number] for number in range(len(points)) if number not in asked]
+        places = placed([flipped[n] for n in asked], [sizes[n] for n in asked], bounds, rest, radius=8.0)
+        for number, place in zip(asked, places, strict=True):
+            if place is None:
+                continue
+            found, far = place
+            offset = (found.left - flipped[number][0], flipped[number][1] - found.bottom)
+            name, x, y, _ = points[number]
+            written = axis.annotate(
+                name,
+                (x, y),
+                (offset[0] * 72 / inch, offset[1] * 72 / inch + 1),
+                textcoords="offset points",
+                fontsize=SIZE,
+                zorder=5,
+                bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none", "alpha": 0.7},
+                arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#777777"} if far else None,
+            )
+            written.set_in_layout(False)

@@ -1,6 +1,5 @@
-"""The pages: a self-contained ``index.html`` (no script, nothing external) and ``report.md``."""
+"""The pages: ``index.html``, which needs no network and can be read without its script, and ``report.md``."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,10 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.errors import Damaged
 from harness.run.blobs import Blobs
+from harness.run.records import Examples
+from harness.run.store import RunStore
 from reports import formatting
 from reports.agreement_tables import agreement_table, candidate_table, metric_table
 from reports.analysis import Analysis
@@ -16,7 +18,16 @@ from reports.cautions import cautions
 from reports.constraints import limits
 from reports.cost_tables import VIEW_TEXT, cost_table, frontier_table, view_notes, view_table
 from reports.definitions import DEFINITIONS, Definition, linked
+from reports.drawn.costs import costs
+from reports.drawn.curves import curves
+from reports.drawn.heatmaps import heatmaps
+from reports.drawn.panel import Drawing
+from reports.drawn.ranks import ranks
+from reports.drawn.worth import deciding, frontiers
 from reports.evidence import evidence
+from reports.page_parts import page_data, scripts, style
+from reports.pair_table import HEADINGS, pair_rows
+from reports.pictures import picture_section
 from reports.schema import Views
 from reports.secondary import source_of
 from reports.tables import (
@@ -28,6 +39,7 @@ from reports.tables import (
     rank_table,
     top_table,
 )
+from reports.traces import traces
 from reports.unfinished import Gap
 from reports.verdict import verdict
 from reports.wording import pair_name
@@ -47,17 +59,25 @@ CAPTIONS = {
     "point with the reference's test scores at its full budget. Small numbers are epochs.",
     "costs": "Cost per seed, as run. Stacked by phase.",
 }
+ROOMS = (
+    ("pairs", "Pairs"),
+    ("methods", "Methods"),
+    ("costs", "Costs and views"),
+    ("sure", "How sure"),
+    ("run", "Run"),
+    ("definitions", "Definitions"),
+)
+"""The page's sections: anchor and name."""
 FEW_CELLS = 200
 """Cells that a line of missing ones unfolds to; the CSV has all."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure on a page: its name, caption, and the PNG inlined."""
+    """A figure's files: its name, and what it shows."""
 
     name: str
     caption: str
-    data: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +117,7 @@ def environment() -> Environment:
     made.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     made.filters["defined"] = _defined
     made.filters["defined_md"] = _defined_md
-    made.globals["definitions"] = DEFINITIONS
+    made.globals |= {"definitions": DEFINITIONS, "style": style()}
     return made
 
 
@@ -107,13 +127,32 @@ PAGES = {"index.html": "index.html.j2", "report.md": "report.md.j2"}
 def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[str]]) -> list[str]:
     """Write ``index.html`` and ``report.md``; returns their names."""
     templates = environment()
-    content = _content(analysis)
-    figures = [
-        Plot(name, CAPTIONS[name], base64.b64encode(into.get(files[0])).decode()) for name, files in plots.items()
-    ]
+    content = _content(analysis) | _touched(analysis)
+    figures = [Plot(name, CAPTIONS[name]) for name in plots]
     for name, template in PAGES.items():
         into.put(name, templates.get_template(template).render(plots=figures, **content).encode())
     return list(PAGES)
+
+
+def _touched(analysis: Analysis) -> dict[str, object]:
+    """What the page shows to touch: drawings, the table of pairs, and what the scripts draw from."""
+    found = traces(analysis)
+    drawings = [deciding(analysis), heatmaps(analysis), ranks(analysis), curves(analysis, found), costs(analysis)]
+    if frontier_table(analysis) is not None:
+        drawings.append(frontiers(analysis))
+    by_name: dict[str, Drawing] = {drawing.name: drawing for drawing in drawings if drawing.panels}
+    rows = pair_rows(analysis)
+    images = formatting.short_names(list(dict.fromkeys(row.pair[0] for row in rows)))
+    texts = formatting.short_names(list(dict.fromkeys(row.pair[1] for row in rows)))
+    return {
+        "drawings": by_name,
+        "rooms": ROOMS,
+        "pictures": picture_section(analysis, _examples(analysis.run.store)),
+        "pair_headings": HEADINGS,
+        "pair_rows": [(row.number, [images[row.pair[0]], texts[row.pair[1]], row.method, *row.cells]) for row in rows],
+        "scripts": scripts(),
+        "page_data": page_data(analysis, found),
+    }
 
 
 def _defined(text: str) -> Markup:
@@ -199,3 +238,11 @@ def _cells(gap: Gap) -> TextTable:
         for cell in gap.cells[:FEW_CELLS]
     ]
     return TextTable(["seed", "pairs", "reason"], rows)
+
+
+def _examples(store: RunStore) -> Examples | None:
+    """Captions and pictures to look at; damaged ones are none: the next sweep makes them again."""
+    try:
+        return store.examples()
+    except Damaged:
+        return None

@@ -16,11 +16,15 @@ def picked_pair(store: RunStore, label: str) -> Pair:
     Where trailing pairs were stopped, those that went further rank above those that did not.
 
     Raises:
+        Damaged: A cell of the method is.
         HarnessError: No such method, or it has no pair to pick.
     """
     run = load(store)
     if label not in run.methods:
         raise HarnessError(f"the run has no method {label!r}", fix=near(label, run.methods))
+    for cell in run.methods[label].cells:
+        if cell.key in run.damaged:  # another pair might be the best one
+            raise run.damaged[cell.key]
     best = pick(seed_mean(run.methods[label].ranking), allowed_pairs(run.manifest))
     if best is None:
         raise HarnessError(f"method {label!r} has no pair to pick", fix="run the sweep first, or name a --pair")

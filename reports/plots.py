@@ -6,7 +6,7 @@ with colour vision deficiencies; markers and hatches say the same thing again.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,18 +15,22 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.contract.ledger import PHASES
 from harness.run.blobs import Blobs
 from reports import formatting
 from reports.analysis import Analysis
 from reports.compare import seed_mean
-from reports.curves import Point, curves_of, mean_point, ranked
+from reports.cost_axis import cost_axis
+from reports.curves import Point
+from reports.drawn.costs import cost_parts
 from reports.frontier_plot import connectors, frontier
+from reports.heading import run_line
+from reports.order import encoder_order
 from reports.palette import HATCHES, MARKERS, OKABE_ITO
-from reports.ranking import oriented, places
-from reports.rows import MethodResult
+from reports.ranking import places
+from reports.traces import traces
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -59,6 +63,7 @@ def write_plots(analysis: Analysis, into: Blobs) -> dict[str, list[str]]:
             figure = draw(analysis)
             if figure is not None:
                 manifest = analysis.manifest
+                figure.suptitle("\n".join(filter(None, (figure.get_suptitle(), run_line(analysis)))), fontsize=10)
                 written[name] = save(figure, into, f"plots/{name}", manifest.name, manifest.sweep)
     return written
 
@@ -93,8 +98,7 @@ def _grid(panels: int, width: float, height: float, extra: float = 0.0) -> tuple
 def heatmaps(analysis: Analysis) -> Figure | None:
     """Test score of every pair under every method on one colour scale; training-free scores on their own."""
     manifest = analysis.manifest
-    images = list(dict.fromkeys(pair[0] for pair in manifest.pairs))
-    texts = list(dict.fromkeys(pair[1] for pair in manifest.pairs))
+    images, texts = encoder_order(analysis)
     short_i, short_t = formatting.short_names(images), formatting.short_names(texts, 22)
     shown = [r for r in analysis.methods.values() if np.isfinite(r.data.scores).any()]
     if not shown:
@@ -141,15 +145,11 @@ def heatmaps(analysis: Analysis) -> Figure | None:
                 )
             )
         axis.set_title(result.data.label + (" (its own score)" if own else ""))
-        if own:
-            figure.colorbar(picture, ax=axis, shrink=0.8)
-    scaled = [axis for axis, test in zip(axes, tests, strict=True) if np.isfinite(test).any()]
-    if scaled:
-        rows = len({axis.get_subplotspec().rowspan.start for axis in scaled})  # type: ignore[union-attr]
-        figure.colorbar(
-            scaled[0].images[0], ax=scaled, shrink=0.8, aspect=20 * rows, label=f"test {manifest.selection.metric}"
-        )
-    figure.suptitle("Score of every pair (framed: the method's pick; grey: no result)", fontsize=11)
+        # Each panel has its own bar, though most show one scale: a common one would lie over panels of another.
+        bar = figure.colorbar(picture, ax=axis, shrink=0.8)
+        bar.ax.tick_params(labelsize=7)
+    title = f"Test {manifest.selection.metric} of every pair (framed: the method's pick; grey: no result)"
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -215,25 +215,21 @@ def curves(analysis: Analysis) -> Figure | None:
 
     Without a reference there is no rank correlation, and one panel.
     """
-    traces = {label: trace(analysis, result) for label, result in analysis.methods.items()}
-    traces = {label: found for label, found in traces.items() if found and mean_point(found[-1]).flops > 0}
-    if analysis.truth is None:
-        traces = {n: found for n, found in traces.items() if analysis.methods[n].data.planned.kind != "score"}
-    if not traces:
+    lines = traces(analysis)
+    if not lines:
         return None
     figure = Figure(figsize=(10, 4.4) if analysis.truth is not None else (6, 4.4))
     panels = list(np.atleast_1d(figure.subplots(1, 1 if analysis.truth is None else 2)))
     spent: dict[Axes, list[float]] = {panel: [] for panel in panels}
-    for number, (label, checkpoints) in enumerate(traces.items()):
-        points = [mean_point(at) for at in checkpoints]
-        for panel, heights in zip(panels, _heights(analysis, label, checkpoints, points), strict=False):
+    for number, line in enumerate(lines):
+        for panel, heights in zip(panels, (line.scores, line.ranks), strict=False):
             if heights is None:
                 continue
             colour, marker = OKABE_ITO[number % len(OKABE_ITO)], MARKERS[number % len(MARKERS)]
-            flops = [point.flops for point in points]
-            panel.plot(flops, heights, label=label, color=colour, marker=marker, ms=4, lw=1.3)
+            flops = [point.flops for point in line.points]
+            panel.plot(flops, heights, label=line.label, color=colour, marker=marker, ms=4, lw=1.3)
             spent[panel] += [x for x, y in zip(flops, heights, strict=True) if np.isfinite(y)]
-            mark_epochs(panel, points, heights, colour, below=number % 2 == 1)
+            mark_epochs(panel, line.points, heights, below=number % 2 == 1)
     panels[0].set_ylabel(f"validation {analysis.manifest.selection.metric}, mean over pairs")
     panels[0].set_title("Score against FLOPs")
     for panel in panels[1:]:
@@ -252,40 +248,13 @@ def curves(analysis: Analysis) -> Figure | None:
     return figure
 
 
-def _heights(
-    analysis: Analysis, label: str, checkpoints: Sequence[dict[int, Point]], points: Sequence[Point]
-) -> tuple[list[float] | None, list[float] | None]:
-    """What a method's curve shows in each panel: mean score (none without connectors), and rank correlation."""
-    result, scores, ranks = analysis.methods[label], None, None
-    if result.data.planned.kind != "score":
-        means = np.array([np.nanmean(point.scores) for point in points])
-        scores = list(oriented(means, higher_is_better=analysis.manifest.selection.higher_is_better))
-    if analysis.truth is not None:
-        own = result is analysis.reference
-        found = [ranked(analysis.truth, result.data, analysis.run, at, own=own) for at in checkpoints]
-        ranks = [comparison.spearman.value for comparison in found]
-    return scores, ranks
-
-
 def flops_axis(axis: Axes) -> None:
     """FLOPs along x, on a log scale."""
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(10, numticks=8))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formatting.flops(value).replace("FLOP", "")))
+    cost_axis(axis, "flops")
     axis.set_xlabel("FLOPs per seed, all pairs (small numbers: epochs)")
-    axis.grid(alpha=0.25)
 
 
-def trace(analysis: Analysis, result: MethodResult) -> list[dict[int, Point]]:
-    """The method's checkpoints that all complete seeds have: seed -> point, in order."""
-    per_seed = {seed: curve.points() or [curve.end()] for seed, curve in curves_of(result.data, analysis.run).items()}
-    length = min((len(points) for points in per_seed.values()), default=0)
-    found = [{seed: points[number] for seed, points in per_seed.items()} for number in range(length)]
-    return [at for at in found if any(np.isfinite(point.scores).any() for point in at.values())]
-
-
-def mark_epochs(axis: Axes, points: Sequence[Point], heights: Sequence[float], colour: str, *, below: bool) -> None:
+def mark_epochs(axis: Axes, points: Sequence[Point], heights: Sequence[float], *, below: bool) -> None:
     """Label epochs, only where a label has room (log axis: a quarter of an octave apart)."""
     last = 0.0
     for number, (point, height) in enumerate(zip(points, heights, strict=True)):
@@ -299,7 +268,7 @@ def mark_epochs(axis: Axes, points: Sequence[Point], heights: Sequence[float], c
                 (0, -11 if below else 5),
                 textcoords="offset points",
                 fontsize=7,
-                color=colour,
+                color="#333333",
                 ha="center",
             )
             last = point.flops
@@ -313,9 +282,10 @@ def costs(analysis: Analysis) -> Figure | None:
     labels = list(shown)
     figure = Figure(figsize=(10, 2.0 + 0.42 * len(labels)))
     left, right = figure.subplots(1, 2, sharey=True)
+    looks = {part: number for number, part in enumerate(cost_parts(analysis))}
     phases = [p for p in PHASES if any(getattr(r.summary.flops, p) for r in shown.values())]
     table = np.array([[getattr(r.summary.flops, p) or 0.0 for p in phases] for r in shown.values()])
-    _stack(left, labels, phases, table, formatting.flops)
+    _stack(left, labels, phases, table, looks, formatting.flops)
     left.set_xlabel("FLOPs per seed")
     left.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: formatting.flops(value).replace("FLOP", "") if value else "0")
@@ -327,7 +297,7 @@ def costs(analysis: Analysis) -> Figure | None:
     ]
     spent = np.array([[r.cost.seconds.get(s, 0.0) for s in sections] for r in shown.values()])
     if sections and spent.any():
-        _stack(right, labels, sections, spent, formatting.seconds)
+        _stack(right, labels, sections, spent, looks, formatting.seconds)
     right.set_xlabel("device-seconds per seed, inside the cells")
     left.invert_yaxis()
     for axis in (left, right):
@@ -345,16 +315,20 @@ def costs(analysis: Analysis) -> Figure | None:
     return figure
 
 
-def _stack(axis: Axes, labels: list[str], parts: list[str], table: np.ndarray, text: Any) -> None:
+def _stack(
+    axis: Axes, labels: list[str], parts: list[str], table: np.ndarray, looks: Mapping[str, int], text: Any
+) -> None:
+    """Bars of parts; a part looks the same in every panel, and like no other part."""
     start = np.zeros(len(labels))
     for number, part in enumerate(parts):
+        look = looks[part]
         axis.barh(
             labels,
             table[:, number],
             left=start,
             label=part,
-            color=OKABE_ITO[number % len(OKABE_ITO)],
-            hatch=HATCHES[number % len(HATCHES)],
+            color=OKABE_ITO[look % len(OKABE_ITO)],
+            hatch=HATCHES[look % len(HATCHES)],
             edgecolor="white",
             linewidth=0.5,
             height=0.65,

@@ -1,14 +1,14 @@
 """A run as arrays: scores per seed and pair for every method."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from harness.contract.metric import Metric
-from harness.errors import HarnessError
+from harness.errors import Damaged, HarnessError
 from harness.run.records import CellRecord, LedgerRecord, Manifest, PlannedMethod
 from harness.run.store import RunStore
 from harness.sweep.planned import PlannedCell
@@ -79,11 +79,12 @@ class MethodData:
 
 @dataclass(frozen=True)
 class RunData:
-    """A run: its plan and its methods, in the order of the plan."""
+    """A run: its plan and its methods, in the order of the plan; key -> what is damaged, and counts as missing."""
 
     store: RunStore
     manifest: Manifest
     methods: dict[str, MethodData]
+    damaged: Mapping[str, Damaged] = field(default_factory=dict)
 
     @property
     def reference(self) -> MethodData | None:
@@ -107,17 +108,18 @@ def load(store: RunStore) -> RunData:
     """Read a run, finished or not.
 
     Raises:
-        HarnessError: No run here, a damaged file, or a plan that contradicts itself.
+        HarnessError: No run here, a damaged plan, or a plan that contradicts itself.
     """
     manifest = store.manifest()
-    records = store.records(manifest)
+    found = store.survey(manifest.cells, keep=True)
     unknown = {cell.label for cell in manifest.cells} - set(manifest.methods)
     if unknown:
         raise HarnessError(f"cells of unplanned methods {sorted(unknown)}", where=store.where, fix="sweep again")
     return RunData(
         store,
         manifest,
-        {label: _method(label, planned, manifest, records) for label, planned in manifest.methods.items()},
+        {label: _method(label, planned, manifest, found.records) for label, planned in manifest.methods.items()},
+        found.damaged,
     )
 
 

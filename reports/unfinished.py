@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from reports.rundata import RunData
 from reports.schema import Pair
 
-NOT_RUN = "not run yet"
+NOT_RUN, DAMAGED = "not run yet", "damaged: "
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Gap:
     cells: list[Unfinished]
 
     @property
+    def damaged(self) -> bool:
+        """They have been run, and a file of theirs is damaged."""
+        return self.cells[0].reason.startswith(DAMAGED)
+
+    @property
     def line(self) -> str:
         """The whole group in one line."""
         many = "s" if len(self.cells) > 1 else ""
@@ -61,7 +66,9 @@ def unfinished_cells(run: RunData) -> list[Unfinished]:
         for cell in data.cells:
             record = data.records.get(cell.key)
             if record is None:
-                found.append(Unfinished(data.label, cell.seed, cell.pairs, "missing", NOT_RUN))
+                damage = run.damaged.get(cell.key)
+                reason = NOT_RUN if damage is None else f"{DAMAGED}{damage}"
+                found.append(Unfinished(data.label, cell.seed, cell.pairs, "missing", reason))
             elif record.status not in ("done", "skipped"):
                 step = "" if record.diverged_step is None else f" (step {record.diverged_step})"
                 reason = (record.error or "no reason recorded") + step
@@ -80,7 +87,8 @@ def gaps(cells: list[Unfinished], planned: dict[str, int]) -> list[Gap]:
         cells: What is unfinished.
         planned: Label -> cells of the method in all.
     """
-    groups: dict[tuple[str, str, bool], list[Unfinished]] = {}
+    groups: dict[tuple[str, str, bool, str], list[Unfinished]] = {}
     for cell in cells:
-        groups.setdefault((cell.label, cell.status, cell.alone), []).append(cell)
-    return [Gap(*key[:2], key[2], planned[key[0]], group) for key, group in groups.items()]
+        named = cell.reason if cell.reason.startswith(DAMAGED) else ""  # each damaged file is named
+        groups.setdefault((cell.label, cell.status, cell.alone, named), []).append(cell)
+    return [Gap(*key[:3], planned[key[0]], group) for key, group in groups.items()]

@@ -27,7 +27,7 @@ BELOW = {
         "harness.tasks",
     ),
     "harness.run": ("harness.contract", "harness.connectors", "harness.data", "harness.encoders", "harness.sweep"),
-    "hyma": ("harness.contract", "harness.connectors", "harness.training"),
+    "hyma": ("baselines", "harness.contract", "harness.connectors", "harness.training"),
     "baselines": ("harness.contract", "harness.connectors", "harness.training"),
     "reports": (
         "harness.contract",

@@ -2,13 +2,14 @@
 
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, init, ls, pick, plan, report, schema, status, sweep, validate
+from harness.cli import compare, embed, export, init, ls, pick, plan, report, schema, status, sweep, validate, verify
 from harness.cli.blame import blamed
 from harness.cli.common import interruptible, stderr, stdout
 from harness.errors import HarnessError
@@ -38,6 +39,7 @@ for verb in (
     validate.validate,
     schema.schema,
     export.export,
+    verify.verify,
 ):
     app.command()(interruptible()(verb))
 
@@ -67,7 +69,10 @@ def main() -> None:
     except HarnessError as error:
         _stop(str(blamed(error)))
     except OSError as error:  # a full disk, a folder that may not be written
-        _stop(str(error))
+        from harness.contract.files import CLOSED, FULL, storage_failed
+
+        ours = error.errno in (*FULL, *CLOSED) and error.filename
+        _stop(str(storage_failed(error, Path(error.filename)) if ours else error))
 
 
 def _stop(message: str) -> NoReturn:

@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness.cli.common import Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.data.request import BankRequest
     from harness.sweep.resolve import ResolvedSweep
 
@@ -22,14 +24,33 @@ def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> N
     from harness.sweep.resolve import ResolvedSweep
 
     resolved = ResolvedSweep(config)
-    resolved.check()
     with interruptible():
+        set_damaged_aside(resolved)
+        resolved.check()
         made = extract_with_bars(resolved)
     for request in resolved.banks.values():
         note = "extracted" if request in made else "was there"
         stdout.print(
             f"{note}  {request.info.modality:5}  {request.spec.id}  {request.path}", soft_wrap=True, markup=False
         )
+
+
+def set_damaged_aside(resolved: ResolvedSweep, *, anew: bool = False) -> None:
+    """Set damaged banks aside, and name each in a line, before anything reads them.
+
+    Args:
+        resolved: The sweep.
+        anew: Check the content of banks although that has been done.
+    """
+    from harness.data.healing import heal_banks
+
+    name_damage(heal_banks(resolved.banks.values(), anew=anew))
+
+
+def name_damage(lines: Sequence[str]) -> None:
+    """Name what was set aside, each in a line."""
+    for line in lines:
+        stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def extract_with_bars(resolved: ResolvedSweep) -> list[BankRequest]:

@@ -33,7 +33,9 @@ def export(
     from harness.export.folder import export_connector
 
     chosen = (pair, text) if text else _picked(store, method)
-    folder = export_connector(store, method, chosen, out, seed=seed)
+    from reports.intervals import connector_intervals
+
+    folder = export_connector(store, method, chosen, out, seed=seed, intervals=connector_intervals)
     stdout.print(f"wrote {folder}", soft_wrap=True, markup=False, highlight=False)
 
 

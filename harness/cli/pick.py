@@ -105,13 +105,14 @@ def _store(config: Sweep) -> RunStore:
 def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> Path:
     """Export the model, write the page and print the verdict; returns the model's folder."""
     from harness.export.folder import export_connector
+    from reports.intervals import connector_intervals
     from reports.pick_page import write_pick
 
     store = _store(config)
     last = store_of(config.model_copy(update={"name": record.run}))
     folder = out or Path(store.where) / "models" / record.run
     if out is not None or not folder.exists():
-        folder = export_connector(last, record.label, record.pair, folder)
+        folder = export_connector(last, record.label, record.pair, folder, intervals=connector_intervals)
     for sentence in write_pick(record, last, store.under("report"), str(folder)):
         stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
     where = _here(folder), _here(Path(store.where)) / "report" / "index.html"

@@ -46,7 +46,10 @@ def print_report(made: Report) -> None:
         title = part.title if part.title.endswith("?") else f"{part.title}."
         _say([f"{title} {' '.join(part.sentences)}"], bold=len(title))
     for gap in made.gaps:
-        _say([gap.line])
+        if gap.damaged:  # on one line, so that the file's name can be copied and found
+            stdout.print(gap.line, soft_wrap=True, markup=False, highlight=False)
+        else:
+            _say([gap.line])
     stdout.print(f"report: {made.where}/index.html", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.cli.common import store_of
 from harness.cli.embed import extract_with_bars
 from reports.formatting import count, number, short_names
 
@@ -14,10 +13,9 @@ if TYPE_CHECKING:
     from harness.contract.pairs import Pair
     from harness.run.picked import StageRecord
     from harness.run.picking import Ran
-    from harness.run.records import CellRecord
     from harness.run.stages import Stage
     from harness.sweep.plan import Plan
-    from harness.sweep.planned import PlannedCell
+    from harness.sweep.resolve import ResolvedSweep
 
 
 class StageRunner:
@@ -34,10 +32,8 @@ class StageRunner:
 
     def __call__(self, stage: Stage, plan: Plan) -> Ran:
         """Run the stage, or read what it came to."""
-        from harness.run.execute import prepare, run_missing
-        from harness.run.picking import Ran
+        from harness.run.stage_runs import run_stage
 
-        store = store_of(plan.sweep)
         splits = plan.resolved.index.splits
         rows = {split: count(len(splits[split])) for split in ("train", "validation", "test")}
         what = f"polishing {_named(plan.resolved.pairs[0])}" if stage.last else _encoders(stage)
@@ -45,12 +41,16 @@ class StageRunner:
         self._say(
             f"stage {stage.number}: {what}; {rows['train']} training, {rows['validation']} validation{tested} images"
         )
-        todo = prepare(plan, store, extract_with_bars)
-        if todo.cells:
-            with self._console.status(f"stage {stage.number}: making connectors"):
-                run_missing(plan, store, todo, _Unheard(), backend=self._backend, address=self._address)
-        (cell,) = plan.cells
-        return Ran(store.record(cell.key), store.manifest().elapsed_s or 0.0)
+        with self._console.status(f"stage {stage.number}: making connectors") as status:
+
+            def extract(resolved: ResolvedSweep) -> object:
+                status.stop()  # bars take its place
+                try:
+                    return extract_with_bars(resolved)
+                finally:
+                    status.start()
+
+            return run_stage(plan, extract, backend=self._backend, address=self._address, told=self._say)
 
     def report(self, stage: Stage, found: StageRecord) -> None:
         """Say what the stage came to."""
@@ -62,16 +62,6 @@ class StageRunner:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-class _Unheard:
-    """Stages have one cell: what it came to is said when the stage ends."""
-
-    def started(self, cell: PlannedCell) -> None:
-        """Nothing to say."""
-
-    def finished(self, record: CellRecord) -> None:
-        """Nothing to say."""
 
 
 def _encoders(stage: Stage) -> str:

@@ -64,7 +64,7 @@ def status(
     if as_json:
         stdout.print_json(json.dumps(dataclasses.asdict(_standing(store))))
     elif not watch:
-        stdout.print(_view(_standing(store)))
+        _print(_standing(store))
     elif stdout.is_terminal:
         _watch_live(store)
     else:
@@ -90,14 +90,15 @@ def _watch_plain(store: RunStore) -> None:
             last = now.line
             stdout.print(last, soft_wrap=True, markup=False, highlight=False)
         if now.finished == now.cells:
-            stdout.print(_view(now))
+            _print(now)
             return
         time.sleep(EVERY_S)
 
 
 def _standing(store: RunStore) -> RunProgress:
     manifest = store.manifest()
-    records = store.records(manifest)
+    survey = store.survey(manifest.cells)
+    records = survey.records
     methods: dict[str, dict[str, float]] = {}
     for label in manifest.methods:
         cells = [cell for cell in manifest.cells if cell.label == label]
@@ -115,14 +116,25 @@ def _standing(store: RunStore) -> RunProgress:
         if r.status == "done"
         for pair in r.lost
     ]
+    reasons += [f"damaged, counted as missing: {damage}" for damage in survey.damaged.values()]
     return RunProgress(manifest.name, len(manifest.cells), len(records), methods, tuple(reasons))
 
 
+def _print(now: RunProgress) -> None:
+    stdout.print(_table(now))
+    for reason in now.reasons:
+        stdout.print(reason, markup=False, highlight=False, soft_wrap=True)
+
+
 def _view(now: RunProgress) -> Group:
+    return Group(_table(now), *map(Text, now.reasons))
+
+
+def _table(now: RunProgress) -> Table:
     table = Table(title=f"{now.name}: {now.finished} of {now.cells} cells", title_justify="left")
     for header in ("method", *STATES, "cell seconds"):
         table.add_column(header, justify="left" if header == "method" else "right")
     for label, counts in now.methods.items():
         states = (str(int(counts[state])) for state in STATES)
         table.add_row(label, *states, f"{counts['cell_seconds']:.1f}")
-    return Group(table, *map(Text, now.reasons))
+    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,7 @@ from harness.cli.common import (
     stdout,
     store_of,
 )
-from harness.cli.embed import extract_with_bars
+from harness.cli.embed import extract_with_bars, name_damage, set_damaged_aside
 from harness.cli.live import LiveLine
 from harness.cli.report import print_report
 from harness.errors import HarnessError
@@ -42,6 +43,9 @@ def sweep(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One step per cell, on stand-in banks where the real ones are absent.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="First compare every file with its checksum; make damaged ones again.")
+    ] = False,
 ) -> None:
     """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing.
 
@@ -57,6 +61,7 @@ def sweep(
         _start_ahead(context, backend, address)
     from harness.run.backends.base import backend_for
     from harness.run.execute import prepare, run_missing
+    from harness.run.lock import RunLock
     from harness.sweep.plan import make_plan
     from harness.sweep.resolve import ResolvedSweep
 
@@ -65,25 +70,29 @@ def sweep(
     backend_for(backend, plan, chosen)  # it may refuse, before anything is embedded
     if not begun and len(store.finished(plan.by_key)) < len(plan.cells):
         _start_ahead(context, backend, address)
-    with interruptible():
-        todo = prepare(plan, store, extract_with_bars, chosen)
-    if todo.changes:
-        text = f"the plan of {config.name} has changed: {'; '.join(todo.changes)}"
-        stderr.print(text, markup=False, soft_wrap=True)
-    _warn_of_changed_sources(todo.before, todo.manifest)
     bad: list[CellRecord] = []
-    if todo.cells:
-        higher = todo.manifest.selection.higher_is_better
-        waiting = Counter(cell.label for cell in todo.cells)
-        with interruptible(), LiveLine(waiting, todo.done, higher, stderr, _flops(plan)) as line:
-            run_missing(plan, store, todo, line, backend=backend, address=address)
-        bad = line.bad
-    else:
-        stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")
+    with RunLock(store.blobs) as lock:
+        with interruptible():
+            set_damaged_aside(plan.resolved, anew=verify)
+            todo = prepare(plan, store, extract_with_bars, chosen, lock=lock, by_content=verify)
+        name_damage(todo.healed)
+        if todo.changes:
+            text = f"the plan of {config.name} has changed: {'; '.join(todo.changes)}"
+            stderr.print(text, markup=False, soft_wrap=True)
+        _warn_of_changed_sources(todo.before, todo.manifest)
+        if todo.cells:
+            higher = todo.manifest.selection.higher_is_better
+            waiting = Counter(cell.label for cell in todo.cells)
+            with interruptible(), LiveLine(waiting, todo.done, higher, stderr, _flops(plan)) as line:
+                run_missing(plan, store, todo, line, backend=backend, address=address, lock=lock)
+            bad = line.bad
+        else:
+            stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")
 
+    from harness.export.examples import write_examples
     from reports.build import build_report
 
-    print_report(build_report(store))
+    print_report(build_report(store, illustrate=partial(write_examples, plan.resolved, store)))
     for record in bad:
         pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
         line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"

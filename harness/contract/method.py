@@ -168,6 +168,7 @@ METHODS: Registry[type[Method]] = Registry(
         "hyma": "hyma.method:Hyma",
         "hyper_align": "hyma.hyper_align:HyperAlign",
         "hyper_align_published": "hyma.hyper_align:HyperAlignPublished",
+        "joint_polished": "hyma.joint_polished:JointPolished",
         "largest": "baselines.heuristics:Largest",
         "logme": "baselines.linear_scores:LogMe",
         "low_rank": "baselines.additive:LowRankCompletion",

@@ -12,6 +12,7 @@ from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, a
 from harness.contract.ledger import Ledger
 from harness.contract.objective import LogitScale, Objective, ObjectiveSetting
 from harness.contract.pairs import Direction, Pair
+from harness.contract.resident import resident_on
 from harness.contract.split import Batch, Split, check_batch_size
 from harness.contract.stopping import Rung
 
@@ -170,5 +171,6 @@ class Problem:
         return self.sizes.objective(setting)
 
     def batches(self, batch_size: int, seed: int, *, shuffle: bool = True) -> Iterator[Batch]:
-        """Endless training batches on the device; see ``Split.batches``."""
-        return self.train.batches(batch_size, seed, shuffle=shuffle, device=self.device)
+        """Endless training batches on the device, where embeddings stay if they fit; see ``Split.batches``."""
+        kept = resident_on(self.device)
+        return self.train.batches(batch_size, seed, shuffle=shuffle, device=self.device, resident=kept)

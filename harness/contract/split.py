@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from harness.contract.pairs import Direction, Pair
+from harness.contract.resident import Resident
 from harness.contract.seeding import stream
 from harness.errors import HarnessError
 
@@ -56,12 +57,18 @@ class Split:
         return torch.from_numpy(self.text_banks[encoder].take(rows))
 
     def batches(
-        self, batch_size: int, seed: int, *, shuffle: bool = True, device: torch.device | str = "cpu"
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        shuffle: bool = True,
+        device: torch.device | str = "cpu",
+        resident: Resident | None = None,
     ) -> Iterator["Batch"]:
         """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
 
         Images without captions take no part. The same seed gives the same batches to every method. Without
-        ``shuffle`` images come in their stored order.
+        ``shuffle`` images come in their stored order. What is ``resident`` is gathered on the device.
 
         Raises:
             HarnessError: The batch is larger than the data.
@@ -78,7 +85,7 @@ class Split:
             for start in range(0, n - batch_size + 1, batch_size):
                 chosen = slice(start, start + batch_size)
                 at = images[chosen].astype(np.int64), captions[chosen].astype(np.int64)
-                yield Batch(*at, split=self, device=torch.device(device))
+                yield Batch(*at, split=self, device=torch.device(device), resident=resident)
             epoch += 1
 
 
@@ -91,12 +98,14 @@ class Batch:
         captions: Caption positions; the caption at place i belongs to the image at place i.
         split: Where they are positions.
         device: Where the embeddings are put.
+        resident: Embeddings that are on the device already.
     """
 
     images: Int64[np.ndarray, " batch"]
     captions: Int64[np.ndarray, " batch"]
     split: Split
     device: torch.device
+    resident: Resident | None = field(default=None, repr=False)
     _read: dict[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -118,9 +127,13 @@ class Batch:
     def _rows(self, modality: str, encoder: str) -> Tensor:
         key = (modality, encoder)
         if key not in self._read:
-            split = self.split
-            rows = split.images(encoder, self.images) if modality == "image" else split.texts(encoder, self.captions)
-            self._read[key] = rows.to(self.device, non_blocking=True)
+            split, of_image = self.split, modality == "image"
+            read = partial(split.images if of_image else split.texts, encoder)
+            at, count = (self.images, len(split.image_rows)) if of_image else (self.captions, len(split.caption_rows))
+            if self.resident:
+                self._read[key] = self.resident.rows(key, at, count, read)
+            else:
+                self._read[key] = read(at).to(self.device, non_blocking=True)
         return self._read[key]
 
 

@@ -5,8 +5,8 @@ A bank is a folder ``banks/<dataset>/<modality>-<encoder>-<dtype>-<identity>`` t
 """
 
 import contextlib
-import json
 import re
+import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +16,18 @@ import numpy as np
 from jaxtyping import Float, Int64
 from pydantic import ValidationError
 
-from harness.contract.files import write_atomic
+from harness.contract.files import UNREADABLE
 from harness.contract.record import Latency, Record
-from harness.data.digests import digest_file, digest_json, stamp
+from harness.contract.sealed import NotWhole, unsealed
+from harness.data.digests import cache_folder, digest_file, digest_json
 from harness.encoders.base import EncoderInfo, Modality
-from harness.errors import HarnessError
+from harness.errors import Damaged, HarnessError
 
 BankDtype = Literal["float32", "float16"]
-EMBEDDINGS, META, VERIFIED = "embeddings.npy", "meta.json", "verified.json"
-REDO = "delete the folder and run harness embed again"
+EMBEDDINGS, META = "embeddings.npy", "meta.json"
+REDO = "harness embed, or the next sweep, makes it again"
+LARGE = 8 * 2**20
+"""Bytes of a bank from which its check is remembered for all processes of a machine: 5 ms of hashing."""
 
 
 class BankMeta(Record):
@@ -91,33 +94,36 @@ class Bank:
         """What the bank holds.
 
         Raises:
-            HarnessError: There is no finished bank here, or its description is damaged.
+            Damaged: Its description is.
+            HarnessError: There is no finished bank here.
         """
         file = self.path / META
         if not file.is_file():
             raise HarnessError("no bank here", where=str(self.path), fix="run harness embed")
         try:
-            return BankMeta.model_validate_json(file.read_bytes())
+            return BankMeta.model_validate(unsealed(file.read_bytes()))
+        except NotWhole as error:
+            raise Damaged(f"damaged: {error}", where=str(file), fix=REDO) from error
         except ValidationError as error:
-            raise HarnessError(f"damaged: {error.errors()[0]['msg']}", where=str(file), fix=REDO) from error
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise Damaged(f"damaged: field {field}: {first['msg']}", where=str(file), fix=REDO) from error
 
     @cached_property
     def array(self) -> Float[np.ndarray, "count dim"]:
         """All rows, read-only and memory-mapped, in the stored dtype.
 
         Raises:
-            HarnessError: The file is missing, or not of the described shape and dtype.
+            Damaged: The file is missing, or not of the described shape and dtype.
         """
         file, expected = self.path / EMBEDDINGS, (self.meta.count, self.meta.dim)
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise HarnessError(f"cannot be read: {error}", where=str(file), fix=REDO) from error
+        except UNREADABLE as error:
+            raise Damaged(f"cannot be read: {error}", where=str(file), fix=REDO) from error
         if array.shape != expected or array.dtype != np.dtype(self.meta.dtype):
             found = f"{array.dtype}{list(array.shape)}"
-            raise HarnessError(
-                f"holds {found}, {META} says {self.meta.dtype}{list(expected)}", where=str(file), fix=REDO
-            )
+            raise Damaged(f"holds {found}, {META} says {self.meta.dtype}{list(expected)}", where=str(file), fix=REDO)
         return array
 
     def take(self, rows: Int64[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dim"]:
@@ -155,46 +161,63 @@ def bank_path(
     return Path(storage).absolute() / "banks" / _slug(dataset_name) / folder
 
 
-_verified: set[tuple[str, int, int, str]] = set()
+def folders_of(storage: Path, dataset_name: str, modality: Modality, encoder: str) -> list[Path]:
+    """Folders of all banks of an encoder on a dataset: of each revision, transform and dtype of which there is one."""
+    folder = Path(storage).absolute() / "banks" / _slug(dataset_name)
+    return sorted(path for path in folder.glob(f"{modality}-{_slug(encoder)}-float*-*") if path.is_dir())
 
 
-def open_bank(path: Path, verify: bool = True) -> Bank:
+_verified: set[str] = set()
+
+
+def open_bank(path: Path, verify: bool = True, *, identity: str | None = None, anew: bool = False) -> Bank:
     """Open a finished bank.
 
     Args:
         path: The bank's folder.
-        verify: Also check the content against its digest and for NaN or infinity. The result is remembered next to
-            the bank until the file changes, so that only the first opening reads it all.
+        verify: Also check the content against its digest and for NaN or infinity: once per process, and if the bank is
+            large once per machine, until the file changes.
+        identity: What decides its numbers (see ``bank_identity``); another one is damage. None: not compared.
+        anew: Check the content although that has been done.
 
     Raises:
-        HarnessError: No bank, a damaged one, or content that is not what was written.
+        Damaged: It is not what was written.
+        HarnessError: There is no bank.
     """
     bank = Bank(Path(path))
+    if identity is not None and bank.meta.identity != identity:
+        raise Damaged("damaged: describes another bank", where=str(bank.path / META), fix=REDO)
     array, file = bank.array, bank.path / EMBEDDINGS
     if verify:
-        _, size, modified = stamp(file)
-        key = (str(file.absolute()), size, modified, bank.meta.digest)
-        note, seen = bank.path / VERIFIED, {"size": size, "mtime_ns": modified, "digest": bank.meta.digest}
-        if key not in _verified and _read_json(note) != seen:
+        key = _content_key(file, bank.meta.digest)
+        note = cache_folder() / "verified" / key
+        large = file.stat().st_size >= LARGE
+        if anew or not (key in _verified or (large and note.is_file())):
             _check_content(array, file, bank.meta.digest)
-            with contextlib.suppress(OSError):  # a read-only bank is checked once per process
-                write_atomic(note, json.dumps(seen).encode())
+            if large:
+                with contextlib.suppress(OSError):  # a home folder that cannot be written only costs time
+                    note.parent.mkdir(parents=True, exist_ok=True)
+                    note.touch()
         _verified.add(key)
     return bank
 
 
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _content_key(file: Path, digest: str) -> str:
+    """Changes when the file is written, also by somebody who sets the modification time back, and with the machine.
+
+    The note of a check lies outside of the bank: a copy of the bank has not been checked, nor has another machine read
+    the same bytes.
+    """
+    status = file.stat()
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    return digest_json([socket.gethostname(), str(file.absolute()), status.st_size, status.st_ino, *times, digest])
 
 
 def _check_content(array: np.ndarray, file: Path, digest: str) -> None:
     if digest_file(file) != digest:
-        raise HarnessError("content does not match its digest", where=str(file), fix=REDO)
+        raise Damaged("content does not match its digest", where=str(file), fix=REDO)
     for start in range(0, len(array), 65536):
         bad = ~np.isfinite(array[start : start + 65536]).all(axis=1)
         if bad.any():
             row = start + int(bad.argmax())
-            raise HarnessError(f"row {row} holds NaN or infinity", where=str(file), fix=REDO)
+            raise HarnessError(f"row {row} holds NaN or infinity", where=str(file), fix="repair the data, embed again")

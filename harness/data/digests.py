@@ -16,6 +16,11 @@ _REMEMBER_ON_DISK = 64 * 2**20
 _known: dict[str, str] = {}
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be computed again (``XDG_CACHE_HOME``)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stitch-harness"
+
+
 def digest_json(value: Any) -> str:
     """sha256 (hex) of a value's canonical JSON: sorted keys, no spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -57,7 +62,7 @@ def remembered(paths: Sequence[Path], compute: Callable[[], str]) -> str:
     key = digest_json(stamps)
     if key in _known:
         return _known[key]
-    note = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stitch-harness" / "digests" / key
+    note = cache_folder() / "digests" / key
     large = sum(size for _, size, _ in stamps) >= _REMEMBER_ON_DISK
     value = ""
     if large and note.is_file():

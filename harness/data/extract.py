@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from harness.contract.files import write_atomic
+from harness.contract.files import write_atomic, writing
 from harness.contract.record import Latency
 from harness.contract.registry import near
+from harness.contract.sealed import sealed
 from harness.data.bank import EMBEDDINGS, META, Bank, BankDtype, BankMeta, bank_identity, bank_path, open_bank
 from harness.data.base import Dataset
 from harness.data.partial import PartialBank
@@ -141,12 +142,13 @@ def extract_rows(
     # Nothing runs for embeddings that the dataset brings itself, so there is nothing to save by taking a part.
     wanted = whole if rows is None or dataset.own_encoders(modality) is not None else np.unique(rows)
     report = progress or (lambda done, total: None)
-    path.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
     parts = Parts(path / PARTS, info.dim, dtype)
-    with _only_one(path):
+    with only_one(path):
         if (path / META).is_file():
             report(len(wanted), len(wanted))
-            return open_bank(path)
+            return open_bank(path, identity=bank_identity(dataset.digest, info, dtype))
         source = _fill(parts, info, wanted, dataset, spec, batch_size, shard_rows, device, report)
         if len(parts.missing(whole)):
             return PartialBank(path, info.dim, dtype)
@@ -268,7 +270,7 @@ def _join(
     np.lib.format.write_array_header_1_0(header, spec)
     temporary = path / f".{EMBEDDINGS}.{uuid.uuid4().hex}.tmp"
     try:
-        with temporary.open("wb") as out:
+        with writing(path / EMBEDDINGS), temporary.open("wb") as out:
             sha.update(header.getvalue())
             out.write(header.getvalue())
             for block in parts.held().blocks(np.arange(count, dtype=np.int64), ROWS_AT_ONCE):
@@ -280,7 +282,8 @@ def _join(
             os.fsync(out.fileno())
         temporary.replace(path / EMBEDDINGS)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     facts = bank_facts(dataset, info, parts.dtype)
     meta = facts.model_copy(
         update={
@@ -294,7 +297,7 @@ def _join(
             "packages": _packages(),
         }
     )
-    write_atomic(path / META, meta.model_dump_json(indent=1).encode())
+    write_atomic(path / META, sealed(meta))
     shutil.rmtree(parts.folder, ignore_errors=True)
 
 
@@ -328,12 +331,14 @@ def _packages() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path) -> Iterator[None]:
     """Hold the bank's lock: a second process waits for the first and then finds its bank.
 
     Where the system has no such lock, two processes do the same work; every file is still replaced whole.
     """
-    with (path / ".lock").open("w") as file:
+    with writing(path):
+        file = (path / ".lock").open("w")
+    with file:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
 

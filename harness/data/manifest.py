@@ -1,6 +1,7 @@
 """A table of pictures and captions: CSV, JSON Lines or Parquet."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ class ManifestConfig(BaseModel):
     Attributes:
         file: The table.
         root: Folder that image paths are relative to; the table's own by default.
+        outside_root: Allow paths that leave ``root``, absolute ones or through ``..``: a table may come from somebody
+            else, and name any file of yours.
         name: Name of the dataset; the table's by default.
         image: Column of image paths, of encoded bytes, or of ``{bytes, path}`` structures.
         captions: Column of one caption or a list of captions, or several columns of one caption each. Rows of the
@@ -46,6 +49,7 @@ class ManifestConfig(BaseModel):
     kind: Literal["manifest"] = "manifest"
     file: SweepPath
     root: SweepPath | None = None
+    outside_root: bool = False
     name: str | None = None
     image: str = "image"
     captions: str | list[str] = "caption"
@@ -120,6 +124,9 @@ def _pictures(config: ManifestConfig) -> dict[str, _Picture]:
     pictures: dict[str, _Picture] = {}
     for row, image in enumerate(images):
         name, source = _source(image, root)
+        if isinstance(source, Path) and not config.outside_root and not _below(root, source):
+            what = f"{place(row)}: image {name} lies outside of {root}"
+            raise HarnessError(what, where=where, fix="set root to a folder of all images, or outside_root: true")
         if not name:
             raise HarnessError(f"{place(row)} has no image in column {config.image!r}", where=where)
         picture = pictures.setdefault(name, _Picture(source, name))
@@ -145,6 +152,11 @@ def _source(image: Any, root: Path) -> tuple[str, Path | bytes]:
     if isinstance(image, str) and image.strip():
         return image.strip(), root / image.strip()
     return "", b""
+
+
+def _below(root: Path, source: Path) -> bool:
+    """Whether a path stays in a folder, by its letters: links in the folder are its owner's."""
+    return Path(os.path.normpath(source.absolute())).is_relative_to(os.path.normpath(root.absolute()))
 
 
 def _captions(value: Any, error: Callable[[str], HarnessError]) -> list[str]:

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
-from harness.contract.files import write_atomic
+from harness.contract.files import UNREADABLE, write_atomic
 from harness.contract.record import Record
 from harness.data.bank import BankDtype
-from harness.errors import HarnessError
+from harness.errors import Damaged, HarnessError
 
 PARTS, SOURCE = "parts", "source.json"
 EMBED = "run harness embed"
@@ -62,6 +63,9 @@ class BankPart:
         rows: Rows of the bank that it holds, ascending.
     """
 
+    BESIDE: ClassVar[tuple[str, ...]] = (".rows", ".notes")
+    """Endings of the files that lie beside the embeddings."""
+
     file: Path
     rows: Rows
 
@@ -74,11 +78,11 @@ class BankPart:
         """Fail if its content is not what was written.
 
         Raises:
-            HarnessError: It is not.
+            Damaged: It is not.
         """
         if _digest(self.array) != self.notes.digest:
-            fix = "delete the file and run harness embed again"
-            raise HarnessError("content does not match its digest", where=str(self.file), fix=fix)
+            fix = "harness embed, or the next sweep, makes it again"
+            raise Damaged("content does not match its digest", where=str(self.file), fix=fix)
 
     @property
     def notes(self) -> PartNotes:
@@ -119,17 +123,12 @@ class Parts:
 
     def read(self) -> list[BankPart]:
         """Every part that is whole, in the order of their first rows. A torn one counts as not there."""
-        found = []
-        for file in self.folder.glob("part-*.npy"):
-            try:
-                rows = np.load(file.with_suffix(".rows"), allow_pickle=False)
-                part = BankPart(file, rows)
-                whole = part.array.shape == (len(rows), self.dim) and part.array.dtype == np.dtype(self.dtype)
-            except (OSError, ValueError, EOFError):
-                continue
-            if whole:
-                found.append(part)
-        return sorted(found, key=lambda part: int(part.rows[0]))
+        shaped = [
+            part
+            for part in parts_in(self.folder)
+            if part.array.shape == (len(part.rows), self.dim) and part.array.dtype == np.dtype(self.dtype)
+        ]
+        return sorted(shaped, key=lambda part: int(part.rows[0]))
 
     def missing(self, wanted: Rows) -> Rows:
         """The wanted rows that no part holds, ascending."""
@@ -138,8 +137,7 @@ class Parts:
 
     def add(self, rows: Rows, array: Float[np.ndarray, "rows dim"], notes: PartNotes) -> None:
         """Write a part; the embeddings come last, so that a part which is there is complete."""
-        name = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]
-        file = self.folder / f"part-{name}.npy"
+        file = self.folder / _name_of(rows)
         write_atomic(file.with_suffix(".rows"), _npy(rows))
         written = notes.model_copy(update={"digest": _digest(array)})
         write_atomic(file.with_suffix(".notes"), written.model_dump_json().encode())
@@ -149,7 +147,7 @@ class Parts:
         """Where every row that has been embedded lies now, its content checked.
 
         Raises:
-            HarnessError: A part does not hold what was written.
+            Damaged: A part does not hold what was written.
         """
         parts = self.read()
         for part in parts:
@@ -164,6 +162,19 @@ class Parts:
         """Median seconds per sample over the batches that this device has run; None where nothing ran."""
         batches = [second for part in self.read() for second in part.notes.batches.get(device, ())]
         return statistics.median(batches) if batches else None
+
+
+def parts_in(folder: Path) -> list[BankPart]:
+    """Parts of a folder whose files can be read, in no order."""
+    found = []
+    for file in folder.glob("part-*.npy"):
+        try:
+            part = BankPart(file, np.load(file.with_suffix(".rows"), allow_pickle=False))
+            if part.rows.dtype == np.int64 and _name_of(part.rows) == file.name and part.array.ndim == 2:
+                found.append(part)
+        except UNREADABLE:
+            continue
+    return found
 
 
 class Held:
@@ -208,6 +219,11 @@ def divided(rows: Sequence[int] | Rows, size: int) -> list[Rows]:
     """Rows in runs of at most ``size``: what one part holds."""
     whole = np.asarray(rows, dtype=np.int64)
     return [whole[start : start + size] for start in range(0, len(whole), size)]
+
+
+def _name_of(rows: Rows) -> str:
+    """By its rows: a part whose list of rows is damaged has another name than it should."""
+    return f"part-{hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]}.npy"
 
 
 def _npy(array: np.ndarray) -> bytes:

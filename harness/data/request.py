@@ -61,10 +61,11 @@ class BankRequest:
         """The bank, made already.
 
         Raises:
-            HarnessError: There is no bank here, or a damaged one.
+            Damaged: It is not what was written.
+            HarnessError: There is no bank here.
         """
         whole = self.rows is None or (self.path / META).is_file()
-        return open_bank(self.path) if whole else self._partial
+        return open_bank(self.path, identity=self.identity) if whole else self._partial
 
     def read_meta(self) -> BankMeta | None:
         """What the extraction of the needed rows recorded; None if they have not all been extracted."""

@@ -1,4 +1,4 @@
-"""Exporting one pair's connector as a folder: safetensors, config.json and a short model card."""
+"""Exporting one pair's connector as a folder: safetensors, config.json and a model card, in the shape of a hub's."""
 
 import json
 import shutil
@@ -13,15 +13,19 @@ from harness.contract.connector import Connector
 from harness.contract.pairs import Pair
 from harness.contract.registry import near
 from harness.encoders.base import Modality
-from harness.errors import HarnessError
+from harness.errors import Damaged, HarnessError
+from harness.export.card import Intervals, model_card
 from harness.run.records import CellRecord, Manifest, PairMetrics
 from harness.run.store import RunStore
+from harness.run.whole import AGAIN_BY_CONTENT
 
 FORMAT = 2
 CONNECTOR, CONFIG, CARD = "connector.safetensors", "config.json", "README.md"
 
 
-def export_connector(store: RunStore, label: str, pair: Pair, out: Path, *, seed: int | None = None) -> Path:
+def export_connector(
+    store: RunStore, label: str, pair: Pair, out: Path, *, seed: int | None = None, intervals: Intervals | None = None
+) -> Path:
     """Write one pair's connector.
 
     Args:
@@ -30,26 +34,30 @@ def export_connector(store: RunStore, label: str, pair: Pair, out: Path, *, seed
         pair: (image encoder, text encoder).
         out: Folder to write; must not hold anything.
         seed: The cell's seed; None: the seed whose connector of this pair is best on validation.
+        intervals: Finds the intervals of a connector's test numbers, for the card; None: it has none.
 
     Returns:
         The folder.
 
     Raises:
+        Damaged: The record or the connectors are.
         HarnessError: No such method, pair, seed or connector, or the folder is not empty.
     """
     manifest = store.manifest()
     out = check_free(out)
-    record, metrics = _found(store, manifest, label, pair, seed)
+    record, metrics = finished_connector(store, manifest, label, pair, seed)
     data = store.connectors(record.key)
-    assert data is not None, "only cells with connectors are found"
+    if data is None:  # of an older version, whose records do not say which files they have
+        raise Damaged("its connectors are gone", where=f"{store.where}/connectors/{record.key}", fix=AGAIN_BY_CONTENT)
     connector = from_bytes(data, record.pairs.index(pair), where=record.key)
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.mkdir(parents=True)
         (temporary / CONNECTOR).write_bytes(save(dict(connector.tensors)))
-        config = _config(manifest, record, metrics, connector)
+        found = intervals(store, record, pair) if intervals else {}
+        config = _config(manifest, record, metrics, connector) | {"test_ci95": found}
         (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(_card(manifest, record, metrics, connector), encoding="utf-8")
+        (temporary / CARD).write_text(model_card(manifest, record, metrics, connector, found), encoding="utf-8")
         if out.exists():
             out.rmdir()
         temporary.replace(out)
@@ -70,10 +78,26 @@ def check_free(out: Path) -> Path:
     return out
 
 
-def _found(
+def stored_connector(store: RunStore, label: str, pair: Pair) -> tuple[Connector, int]:
+    """A pair's connector under a method, of the seed that is best on validation, and that seed.
+
+    Raises:
+        HarnessError: There is none.
+    """
+    record, _ = finished_connector(store, store.manifest(), label, pair, None)
+    data = store.connectors(record.key)
+    assert data is not None, "only cells with connectors are found"
+    return from_bytes(data, record.pairs.index(pair), where=record.key), record.seed
+
+
+def finished_connector(
     store: RunStore, manifest: Manifest, label: str, pair: Pair, seed: int | None
 ) -> tuple[CellRecord, PairMetrics]:
-    """The cell that holds the pair's connector: at the last rung that the pair reached, the best seed on validation."""
+    """The cell that holds the pair's connector: at the last rung that the pair reached, the best seed on validation.
+
+    Raises:
+        HarnessError: No such method, pair, seed or connector.
+    """
     if label not in manifest.methods:
         raise HarnessError(f"the run has no method {label!r}", fix=near(label, manifest.methods))
     if pair not in manifest.pairs:
@@ -131,47 +155,7 @@ def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connec
     }
 
 
-def _written(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4g}"
-
-
 def _as_written(manifest: Manifest, side: Modality, encoder: str) -> dict[str, Any]:
     """An encoder with its options as the sweep file has them on this side; the other side may use the id otherwise."""
     listed = manifest.sweep[f"{side}_encoders"] or []
     return next((entry for entry in listed if entry["id"] == encoder), {"id": encoder})
-
-
-def _card(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connector: Connector) -> str:
-    licenses = {
-        e.id: e.license or "unknown"
-        for e in (*manifest.image_encoders, *manifest.text_encoders)
-        if e.id in (metrics.image, metrics.text)
-    }
-    rows = "\n".join(
-        f"| {task} | {metric} | {value:.4g} | {_written(metrics.test.get(task, {}).get(metric))} |"
-        for task, values in metrics.validation.items()
-        for metric, value in values.items()
-    )
-    settings = ", ".join(f"{key} {value}" for key, value in described(connector.kind).items() if key != "kind")
-    kind = f"{connector.kind.name} ({settings})" if settings else connector.kind.name
-    direction = manifest.connector["direction"].replace("_to_", " into the ")
-    return f"""# {metrics.image} x {metrics.text}
-
-A {kind} connector that stitches two frozen encoders: it maps {direction} space.
-Trained by `{record.method}` (seed {record.seed}) in the run `{manifest.name}`:
-{record.updates_per_pair:.0f} updates of {record.batch_size} samples.
-
-```python
-import harness
-
-model = harness.load("path/to/this/folder")
-model.similarity(model.encode_image(images), model.encode_text(["a caption"]))
-```
-
-| task | metric | validation | test |
-|---|---|---|---|
-{rows}
-
-Trained on {manifest.rows["train"]} images; the connector was selected on validation data, the test numbers were not
-looked at for that. Licences of the encoders: {"; ".join(f"{name}: {terms}" for name, terms in licenses.items())}.
-"""

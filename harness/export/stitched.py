@@ -90,6 +90,21 @@ class StitchedModel:
         strings = _several(texts, (str,), "strings")
         return self._encode(self._text, strings, batch_size, mapped=self._direction == "text_to_image")
 
+    def encode(self, inputs: str | Picture | Iterable[str | Picture], batch_size: int = 64) -> np.ndarray:
+        """``[n, dim]`` embeddings as numpy, in the manner of sentence-transformers: texts, or PIL images.
+
+        A string is a text here, also one that names a file: open pictures first, or use ``encode_image``.
+
+        Raises:
+            HarnessError: Texts and pictures together, or something that is neither.
+        """
+        given = _several(inputs, (Image, str), "texts or PIL images")
+        if all(isinstance(one, str) for one in given):
+            return self.encode_text(given, batch_size).cpu().numpy()
+        if any(isinstance(one, str) for one in given):
+            raise HarnessError("texts and pictures are encoded in two calls, not in one")
+        return self.encode_image(given, batch_size).cpu().numpy()
+
     @staticmethod
     def similarity(
         images: Float[Tensor, "images dim"], texts: Float[Tensor, "texts dim"]

@@ -5,8 +5,10 @@ cell's ledger under ``wasted``. A note is a lower bound: what was spent after it
 """
 
 import time
+from contextlib import suppress
 
 from harness.contract.ledger import Ledger
+from harness.errors import Damaged, StorageFailed
 from harness.run.records import NOTHING_SPENT, LedgerRecord
 from harness.run.store import RunStore
 
@@ -33,7 +35,9 @@ class Attempt:
     def begin(self) -> None:
         """Leave a note that says nothing yet: should the process end with the cell, the next sweep can tell."""
         if self._lost is None:
-            self._store.note_attempt(self._key, NOTHING_SPENT)
+            with suppress(StorageFailed):
+                self._store.check_there()
+                self._store.note_attempt(self._key, NOTHING_SPENT)
 
     def note(self) -> None:
         """Write down what has been spent, if the last note is old enough."""
@@ -42,7 +46,9 @@ class Attempt:
             self._noted = now
             spent = LedgerRecord.of(self._ledger)
             own = spent.model_copy(update={"seconds": {FIT: now - self._start}})
-            self._store.note_attempt(self._key, own.plus(self._lost) if self._lost else own)
+            with suppress(StorageFailed):  # a note is worth no cell; its record will say that the disk is full
+                self._store.check_there()
+                self._store.note_attempt(self._key, own.plus(self._lost) if self._lost else own)
 
     def book_wasted(self) -> None:
         """Book what earlier attempts had spent. At the end, so that this attempt's curve starts at nothing."""
@@ -53,7 +59,9 @@ class Attempt:
 
 def retire(store: RunStore, key: str) -> None:
     """Make room for another attempt at a cell that failed: its files go, what it spent is remembered."""
-    spent = store.record(key).ledger if store.has(key) else None
+    spent = None
+    with suppress(Damaged):
+        spent = store.record(key).ledger if store.has(key) else None
     if spent is not None and (spent.total or spent.seconds):
         store.note_attempt(key, spent)
     store.drop_cell(key)

@@ -9,15 +9,20 @@ Every implementation keeps these, and the run store relies on nothing else:
 * Names are relative paths with ``/``, made of letters, digits and ``._-+``; no part is empty or starts with a dot.
 """
 
+import errno
 import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from harness.contract.files import write_atomic
-from harness.errors import HarnessError
+from harness.contract.files import write_atomic, write_whole, writing
+from harness.errors import HarnessError, StorageFailed
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system without links (a mounted bucket, say) answers."""
 
 NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
 
@@ -68,8 +73,16 @@ class Blobs(Protocol):
         """Names that start with a prefix which ends in ``/`` (or all), in no order."""
         ...
 
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The names that ``list`` gives, and how many bytes each blob has."""
+        ...
+
     def delete(self, name: str) -> None:
         """Remove a blob; nothing happens when there is none."""
+        ...
+
+    def tidy(self) -> None:
+        """Remove what puts left that died half-way. Nobody else may be writing."""
         ...
 
 
@@ -106,13 +119,19 @@ class FolderBlobs:
         """Through a temporary file that is linked to the name, which fails if the name is taken."""
         path = self._path(name)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
-        write_atomic(temporary, data)
         try:
-            os.link(temporary, path)
-        except FileExistsError as error:
-            raise BlobExists("is there already", where=str(path)) from error
+            with writing(path):
+                write_whole(temporary, data)
+                os.link(temporary, path)
+        except StorageFailed as error:
+            if isinstance(error.__cause__, FileExistsError):
+                raise BlobExists("is there already", where=str(path)) from error
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in NO_LINKS:
+                raise
+            _create(path, data)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
@@ -124,14 +143,43 @@ class FolderBlobs:
             if path.is_file() and not path.name.startswith("."):
                 yield path.relative_to(self._folder).as_posix()
 
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """By ``stat``."""
+        found = {}
+        for name in self.list(prefix):
+            with suppress(FileNotFoundError):  # deleted in the meantime
+                found[name] = (self._folder / name).stat().st_size
+        return found
+
     def delete(self, name: str) -> None:
         """Remove the file."""
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        with writing(path):
+            path.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove temporary files."""
+        for path in self._folder.rglob(".*"):
+            if path.suffix in (".tmp", ".new") and path.is_file():
+                path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
             raise HarnessError(f"{name!r} is not the name of a blob", where=self.where)
         return self._folder / name
+
+
+def _create(path: Path, data: bytes) -> None:
+    """Write a file that must not exist, where the file system has no links: exclusive, but readers may see a part."""
+    try:
+        with writing(path), path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except StorageFailed as error:
+        if isinstance(error.__cause__, FileExistsError):
+            raise BlobExists("is there already", where=str(path)) from error
+        raise
 
 
 class BlobsUnder:
@@ -170,9 +218,19 @@ class BlobsUnder:
         """See ``Blobs``."""
         return (name.removeprefix(self._prefix) for name in self._blobs.list(self._prefix + prefix))
 
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """See ``Blobs``."""
+        return {
+            name.removeprefix(self._prefix): size for name, size in self._blobs.sizes(self._prefix + prefix).items()
+        }
+
     def delete(self, name: str) -> None:
         """See ``Blobs``."""
         self._blobs.delete(self._prefix + name)
+
+    def tidy(self) -> None:
+        """See ``Blobs``; of all blobs."""
+        self._blobs.tidy()
 
 
 def blobs_at(where: str) -> Blobs:

@@ -72,6 +72,9 @@ def run_cell(
         own_process: Whether this process is there for the cell: it may be ended to stop it, and whoever wants to
             interrupt does so by killing it.
         words: Where such a process writes what ended it, as far as it can.
+
+    Raises:
+        StorageFailed: The record cannot be written.
     """
     ledger, start = Ledger(), time.perf_counter()
     attempt = Attempt(store, cell.key, ledger)
@@ -120,8 +123,8 @@ def run_cell(
     )
     connectors = _connectors(cell, outcome.connectors) if done else None
     state = save(dict(fit.state)) if done and fit and fit.state else None
-    store.write_cell(record, outcome.queries, connectors, state)
-    return record
+    store.check_there()
+    return store.write_cell(record, outcome.queries, connectors, state)
 
 
 def _outcome(

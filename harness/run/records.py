@@ -130,6 +130,13 @@ def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
 NOTHING_SPENT = LedgerRecord(flops={}, seconds={}, updates=0, samples=0)
 
 
+class StoredFile(Record):
+    """What a file of a cell held when it was written."""
+
+    sha256: str
+    bytes: int
+
+
 class CellRecord(Record):
     """One finished cell. See ``PairMetrics`` for ``metrics`` and ``CheckpointRecord`` for ``curve``.
 
@@ -163,6 +170,8 @@ class CellRecord(Record):
         tuning: Learning rates that were tried and kept; None for a method without one.
         banks: Bank (``<dataset> <modality> <encoder id>``) -> sha256 of the embeddings that the cell was made from.
         provenance: Host, versions, commit, time.
+        files: Ending of a file's name (``npz``, ``safetensors``, ``state.safetensors``) -> what it held; filled in by
+            the store. Empty in records of older versions, whose files are read without comparing.
     """
 
     schema_version: int = SCHEMA
@@ -195,6 +204,7 @@ class CellRecord(Record):
     tuning: TuningRecord | None = None
     banks: dict[str, str] = {}
     provenance: dict[str, Any] = {}
+    files: dict[str, StoredFile] = {}
 
 
 class PlannedMethod(Record):
@@ -252,6 +262,51 @@ class BankRecord(Record):
     modality: Literal["image", "text"]
     digest: str
     weights: str = ""
+
+
+class ShownList(Record):
+    """What one connector finds for a caption.
+
+    Attributes:
+        label: Its method.
+        image: Its image encoder.
+        text: Its text encoder.
+        seed: Its seed.
+        rank: Place of the caption's own image, 1 is best.
+        first: Rows of the first images, the nearest first.
+    """
+
+    label: str
+    image: str
+    text: str
+    seed: int
+    rank: int
+    first: list[int]
+
+
+class ShownCaption(Record):
+    """A test caption, the row of its own image, and what each connector finds for it."""
+
+    caption: str
+    own: int
+    lists: list[ShownList]
+
+
+class Examples(Record):
+    """Test captions and pictures to look at.
+
+    Attributes:
+        images: Test images that are searched.
+        captions: Captions taken at equal distances, whatever is found for them.
+        worst: Captions whose own image the first connector places worst.
+        pictures: Image row -> a small JPEG, in base64.
+    """
+
+    schema_version: int = SCHEMA
+    images: int
+    captions: list[ShownCaption]
+    worst: list[ShownCaption]
+    pictures: dict[int, str]
 
 
 class Manifest(Record):

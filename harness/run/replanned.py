@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import Damaged, HarnessError
 from harness.run.records import Manifest
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
@@ -52,7 +52,10 @@ def check_same_plan(before: Manifest | None, plan: Plan, store: RunStore) -> lis
 
 
 def _done(store: RunStore, key: str) -> bool:
-    return store.record(key).status == "done"
+    try:
+        return store.record(key).status == "done"
+    except Damaged:  # nothing to lose
+        return False
 
 
 def _changes(before: Any, now: Any, place: str = "") -> Iterator[str]:

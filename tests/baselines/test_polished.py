@@ -97,6 +97,14 @@ def test_a_training_that_breaks_down_leaves_the_closed_form(make: Maker, views: 
     assert not fit.lost
 
 
+@pytest.mark.parametrize(("rows", "steps"), [(256, 12), (3840, 12), (12800, 40), (198_000, 619)])
+def test_many_rows_get_more_steps(make: Maker, views: Views, rows: int, steps: int) -> None:
+    """Twelve, or two fifths of an epoch of batches of 128; unless the sweep says how many."""
+    sizes = replace(world(make, views).problem.sizes, train_images=rows)
+    found = {n: Polished(updates=n).estimate(sizes, Budget(epochs=1)) for n in (None, 7)}
+    assert {n: estimate.updates_per_pair for n, estimate in found.items()} == {None: steps, 7: 7}
+
+
 def test_only_the_best_are_polished(make: Maker, views: Views) -> None:
     made = world(make, views)
     start = made.fit(Spectral())

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from reports.summary import read_summary
+from tests.stored import rewrite
 
 
 @pytest.fixture
@@ -16,8 +17,7 @@ def two_runs(copy_of_world):
     (run,) = (path.parent for path in runs.glob("*/manifest.json"))
     other = runs / "other"
     shutil.copytree(run, other)
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps(manifest | {"name": "other"}))
+    rewrite(other / "manifest.json", {"name": "other"})
     return copy_of_world, run, other
 
 
@@ -42,9 +42,9 @@ def test_shared_cells_are_compared_number_by_number(two_runs) -> None:
     cells = sorted((other / "cells").glob("*.json"))
     _, out, _ = project.invoke("compare", str(run), str(other), "--json")
     assert json.loads(out)["shared_cells"] == [{"runs": [run.name, "other"], "equal": len(cells), "different": []}]
-    record = json.loads(cells[0].read_text())
-    record["metrics"][0]["score"] += 1e-6
-    cells[0].write_text(json.dumps(record))
+    metrics = json.loads(cells[0].read_text())["metrics"]
+    metrics[0]["score"] += 1e-6
+    rewrite(cells[0], {"metrics": metrics})
     _, out, _ = project.invoke("compare", str(run), str(other), "--json")
     (shared,) = json.loads(out)["shared_cells"]
     assert shared["equal"] == len(cells) - 1

@@ -5,6 +5,8 @@ from importlib import metadata
 
 import pytest
 
+from tests.stored import rewrite
+
 WHAT = {
     "encoders": "packaged:minilm_l6",
     "datasets": "synthetic",
@@ -45,8 +47,8 @@ def test_no_runs_is_said(temp_project) -> None:
 
 def test_status_counts_cells_by_state(copy_of_world) -> None:
     path = next(copy_of_world.folder.glob("runs/world/cells/*.json"))
-    record = json.loads(path.read_text()) | {"status": "failed", "error": "out of [memory]", "metrics": []}
-    path.write_text(json.dumps(record))
+    record = json.loads(path.read_text())
+    rewrite(path, {"status": "failed", "error": "out of [memory]", "metrics": []})
     code, out, _ = copy_of_world.invoke("status", "runs/world")
     assert code == 0
     assert "14 of 14 cells" in out

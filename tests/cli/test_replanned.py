@@ -2,6 +2,8 @@
 
 import json
 
+from tests.stored import rewrite
+
 
 def sweep(project, *args: str) -> tuple[int, str, str]:
     return project.invoke("sweep", "world.yaml", "--backend", "serial", *args)
@@ -68,10 +70,7 @@ def test_a_new_version_of_a_method_is_no_change_of_the_sweep(copy_of_world, monk
 
 def test_fields_that_an_older_version_did_not_know_are_no_change(copy_of_world) -> None:
     path = copy_of_world.folder / "runs/world/manifest.json"
-    manifest = json.loads(path.read_text())
-    for new in ("sample", "pick"):
-        del manifest["sweep"][new]
-    path.write_text(json.dumps(manifest))
+    rewrite(path, lambda manifest: [manifest["sweep"].pop(new) for new in ("sample", "pick")])
     code, _, err = sweep(copy_of_world, "--set", "pick.first=50")
     assert code == 0
     assert "has changed" not in err

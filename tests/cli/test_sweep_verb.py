@@ -6,6 +6,7 @@ import re
 import pytest
 
 from hyma.method import Hyma
+from tests.stored import rewrite
 
 
 def stamps(project, pattern: str = "runs/world/cells/*.json") -> dict[str, int]:
@@ -135,7 +136,7 @@ def test_a_changed_source_without_a_new_version_is_warned_of(copy_of_world) -> N
     sources = {label: method["sources"] for label, method in manifest["methods"].items()}
     assert "hyma.joint" in sources["hyma"] and "hyma.joint" not in sources["ape"]
     sources["hyma"]["hyma.joint"] = "0" * 16
-    path.write_text(json.dumps(manifest))
+    rewrite(path, manifest)
     _, _, err = copy_of_world.invoke("sweep", "world.yaml", "--backend", "serial")
     assert f"warning: the source of 'hyma' changed (hyma.joint) and its version ({Hyma.version}) did not" in err
     assert "'ape' changed" not in err

@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from harness.data.bank import Bank, bank_identity, bank_path, open_bank
 from harness.data.extract import extract
 from harness.data.load import load_dataset
 from harness.encoders.base import EncoderInfo, EncoderSpec
-from harness.errors import HarnessError
+from harness.errors import Damaged, HarnessError
 
 INFO = EncoderInfo("timm:vit/s:16", "image", 8, revision="r1", transform="resize 224")
 
@@ -70,7 +71,7 @@ def test_changed_content_is_refused(bank: Bank):
     content[-1] ^= 1
     file.write_bytes(content)
     forget()
-    with pytest.raises(HarnessError, match=r"embeddings\.npy: content does not match its digest .delete the folder"):
+    with pytest.raises(HarnessError, match=r"embeddings\.npy: content does not match its digest .harness embed"):
         open_bank(bank.path)
     assert open_bank(bank.path, verify=False).meta.count == 50
 
@@ -90,18 +91,46 @@ def test_nan_is_refused_with_its_row(bank: Bank):
         open_bank(bank.path)
 
 
-def test_verified_once_until_the_file_changes(bank: Bank, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("large", [False, True])
+def test_verified_once_until_the_file_changes(bank: Bank, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, large: bool):
     read = []
     real = bank_module._check_content
     monkeypatch.setattr(bank_module, "_check_content", lambda *args: (read.append(1), real(*args)))
+    monkeypatch.setattr(bank_module, "LARGE", 1 if large else 2**20)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for _ in range(3):
-        forget()
         open_bank(bank.path)
-    assert len(read) == 1, "the note next to the bank is enough for other processes"
-    file = bank.path / "embeddings.npy"
-    file.write_bytes(file.read_bytes())
+    assert len(read) == 1, "once in a process"
+    forget()
     open_bank(bank.path)
-    assert len(read) == 2
+    assert len(read) == (1 if large else 2), "a large bank once on a machine"
+    before = sorted(bank.path.iterdir())
+    open_bank(bank.path, anew=True)
+    assert len(read) == (2 if large else 3), "on demand"
+    assert sorted(bank.path.iterdir()) == before, "the note does not travel with the bank"
+
+
+def test_a_flipped_byte_is_seen_although_the_times_were_set_back(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(bank_module, "LARGE", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    open_bank(bank.path)
+    file = bank.path / "embeddings.npy"
+    before, content = file.stat(), bytearray(file.read_bytes())
+    content[200] ^= 1
+    with file.open("r+b") as same:
+        same.write(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(Damaged, match="content does not match its digest"):
+        open_bank(bank.path)
+
+
+def test_the_description_of_another_bank_is_damage(bank: Bank):
+    open_bank(bank.path, identity=bank.meta.identity)
+    with pytest.raises(Damaged, match="describes another bank"):
+        open_bank(bank.path, identity="0" * 64)
 
 
 def test_missing_and_damaged_banks(bank: Bank, tmp_path: Path):

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import multiprocessing
 import pickle
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from harness.encoders.base import EncoderSpec, scheme_of
 from harness.errors import HarnessError
 from tests.data.samples import captions_of, images_of
 from tests.pictures import noise_pictures
+from tests.stored import rewrite
 
 SPEC = EncoderSpec("synthetic:16")
 
@@ -91,9 +91,7 @@ def test_latency_survives_an_interruption(pictures: Dataset, tmp_path: Path, mon
 
 def test_a_bank_made_before_latency_was_measured_opens(pictures: Dataset, tmp_path: Path):
     bank = extract(pictures, SPEC, "text", tmp_path / "one")
-    meta = json.loads((bank.path / "meta.json").read_text())
-    del meta["latency"]
-    (bank.path / "meta.json").write_text(json.dumps(meta))
+    rewrite(bank.path / "meta.json", lambda meta: meta.pop("latency"), sealed=False)
     opened = open_bank(bank.path)
     assert opened.meta.latency is None
     assert len(opened.array) == 60

@@ -47,6 +47,25 @@ def test_csv_with_quotes_and_a_label(tmp_path: Path, four: list[str]):
     assert red == [150, 0], "images come in the order that was asked for"
 
 
+@pytest.mark.parametrize("written", ["../secret.png", "sub/../../secret.png", "{folder}/secret.png"])
+def test_a_table_names_no_file_outside_of_its_root_unless_the_sweep_file_allows_it(
+    tmp_path: Path, picture: Picture, written: str
+):
+    secret = picture("secret.png", (9, 9, 9))
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    for name in ("a.png", "b.png", "sub/c.png"):
+        (root / name).write_bytes(secret.read_bytes())
+    name = written.format(folder=tmp_path)
+    rows = ["a.png,one", "b.png,two", f"{name},three", "sub/../sub/c.png,four"]
+    file = write_csv(root, "image,caption", *rows)
+    with pytest.raises(HarnessError, match=r"line 4: image .*secret\.png lies outside of .*root .set root to a folder"):
+        load(root, file)
+    assert load(root, file, outside_root=True).index().count("image") == 4
+    inside = write_csv(root, "image,caption", *rows[:2], rows[3], f"{root}/sub/c.png,five", name="inside.csv")
+    assert load(root, inside).index().count("image") == 4, "an absolute path may lie inside"
+
+
 def test_repeated_rows_columns_and_lists_mean_the_same(tmp_path: Path, four: list[str]):
     # The same two captions per image, in the three ways of writing them.
     repeated = [f"{name},{caption} of {name}" for caption in ("first", "second") for name in four]

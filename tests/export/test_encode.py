@@ -49,3 +49,16 @@ def test_what_is_no_picture_or_text_is_named(model: StitchedModel, tmp_path: Pat
         model.encode_image(3)  # type: ignore[arg-type]
     with pytest.raises(HarnessError, match="strings are wanted .*, not float"):
         model.encode_text(["a", 1.0])  # type: ignore[list-item]
+
+
+def test_encode_takes_texts_or_pictures_in_the_manner_of_sentence_transformers(model: StitchedModel) -> None:
+    texts = model.encode(["a red apple", "a boat"])
+    assert isinstance(texts, np.ndarray)
+    assert np.array_equal(texts, model.encode_text(["a red apple", "a boat"]).numpy())
+    np.testing.assert_allclose(model.encode("a boat"), texts[1:], atol=1e-6)
+    picture = Image.new("RGB", (8, 8), "red")
+    assert np.array_equal(model.encode([picture]), model.encode_image(picture).numpy())
+    with pytest.raises(HarnessError, match="in two calls"):
+        model.encode(["a boat", picture])
+    with pytest.raises(HarnessError, match="texts or PIL images are wanted"):
+        model.encode(3)  # type: ignore[arg-type]

@@ -30,6 +30,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "hyma": SMALL,
     "hyper_align": {**SMALL, "batch_size": 64},
     "hyper_align_published": {**SMALL, "batch_size": 64, "pairs_per_step": 2, "precision": "fp32"},
+    "joint_polished": {"updates": 4, "batch_size": 32, "pairs_per_step": 3, "space_dim": 8},
     "largest": {},
     "logme": SAMPLE,
     "low_rank": TRAINED,
@@ -67,7 +68,7 @@ TRAINED_METHODS = (
 )
 """Those that have a precision and take a budget."""
 OF_ONE_PAIR = ("ape", "ape_halving")
-WITHOUT_BUDGET = ("polished", "winner")
+WITHOUT_BUDGET = ("joint_polished", "polished", "winner")
 """Those that have a precision, and bring their budget along."""
 
 

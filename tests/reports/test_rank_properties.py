@@ -81,7 +81,8 @@ def test_what_ranks_by_the_truth_is_perfect(case: tuple[np.ndarray, np.ndarray])
     assume(np.ptp(truth) > 0)
     assert ranking.spearman(truth, truth) == pytest.approx(1)
     assert ranking.kendall(truth, truth) == pytest.approx(1)
-    assert (ranking.regret(truth, truth), ranking.best_pair_hit(truth, truth)) == (0, 1)
+    found = ranking.regret(truth, truth), ranking.best_pair_hit(truth, truth)
+    np.testing.assert_allclose(found, (0, 1), atol=1e-12)  # a mean over ties rounds
     assert ranking.ndcg(truth, truth, 3) == pytest.approx(1)
     assert ranking.regret_chance(truth) == pytest.approx(truth.max() - truth.mean())
 

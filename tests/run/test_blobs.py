@@ -1,5 +1,7 @@
 """The guarantees that are written over ``harness.run.blobs``, for a folder and for the blobs under a prefix of it."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.contract.files import write_atomic
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StorageFailed
 from harness.run.blobs import BlobExists, Blobs, BlobsUnder, FolderBlobs, NoBlob, blobs_at
 
 PARTS = st.text(alphabet="ab1._-+", min_size=1, max_size=6).filter(lambda part: not part.startswith("."))
@@ -34,6 +36,8 @@ def test_what_was_put_is_there_until_it_is_deleted(blobs: Blobs) -> None:
     assert sorted(blobs.list()) == ["a.json", "cells/k.json", "cells/k.npz", "cells/more/k.json"]
     assert sorted(blobs.list("cells/")) == ["cells/k.json", "cells/k.npz", "cells/more/k.json"]
     assert list(blobs.list("none/")) == []
+    assert blobs.sizes() == {"a.json": 3, "cells/k.json": 3, "cells/k.npz": 0, "cells/more/k.json": 2}
+    assert blobs.sizes("cells/more/") == {"cells/more/k.json": 2}
     assert blobs.get("cells/more/k.json") == b"\x00\xff"
     blobs.put("a.json", b"other")
     assert blobs.get("a.json") == b"other"
@@ -55,6 +59,54 @@ def test_a_taken_name_is_not_written_again(blobs: Blobs) -> None:
         blobs.put_new("lock", b"second")
     assert blobs.get("lock") == b"first"
     assert list(blobs.list()) == ["lock"], "nothing temporary is left"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_without_links_still_gives_a_name_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_links(source: object, target: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.link", no_links)
+    test_a_taken_name_is_not_written_again(FolderBlobs(tmp_path))
+
+
+def test_what_a_dead_put_left_is_tidied_and_nothing_else(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    blobs.put("cells/k.json", b"x")
+    kept = tmp_path / ".tune"
+    kept.mkdir()
+    for name in (".k.json.0a.tmp", ".lock.json.0b.new", ".lock.json.0b.new.0c.tmp"):
+        (tmp_path / "cells" / name).write_bytes(b"half")
+    blobs.tidy()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".tune", "cells", "k.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "the disk is full .no space left on device. .free some space; the same command goes on"),
+        (errno.EDQUOT, "the disk is full .disk quota exceeded."),
+        (errno.EROFS, "the storage cannot be written .read-only file system. .make it writable, or give another --st"),
+        (errno.EACCES, "the storage cannot be written .permission denied."),
+        (errno.ESTALE, "the storage has vanished .stale file handle. .mount it again; the same command goes on"),
+        (errno.EIO, "the storage has vanished .input/output error."),
+        (errno.ENAMETOOLONG, "cannot be written: File name too long .the same command goes on"),
+    ],
+)
+def test_what_the_system_says_while_writing_is_one_line_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    def fail(self: Path, mode: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", fail)
+    blobs = FolderBlobs(tmp_path)
+    for put in (blobs.put, blobs.put_new):
+        with pytest.raises(StorageFailed, match=rf"x\.json.*: {told}"):
+            put("x.json", b"x")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_many_at_the_same_time_exactly_one_gets_a_new_name(tmp_path: Path) -> None:
@@ -139,8 +191,10 @@ def test_an_interrupted_write_leaves_the_old_content(
     write_atomic(file, old)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("no space left")))
-        with pytest.raises(OSError, match="no space left"):
+        patch.setattr(
+            Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space left"))
+        )
+        with pytest.raises(StorageFailed, match="the disk is full .no space left."):
             write_atomic(file, new)
     assert file.read_bytes() == old
     assert list(file.parent.iterdir()) == [file]

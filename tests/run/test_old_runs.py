@@ -5,13 +5,15 @@ import shutil
 
 import pytest
 
+from tests.stored import rewrite
+
 
 @pytest.fixture
 def old_run(copy_of_world):
     """The finished world as schema 1 wrote it: other fields of the manifest, and cells under other keys."""
     run = copy_of_world.folder / "runs/world"
     manifest = json.loads((run / "manifest.json").read_text())
-    del manifest["banks"]
+    del manifest["banks"], manifest["checksum"]
     manifest |= {
         "schema_version": 1,
         "connector": {"hidden_layers": 0, "width": 1024, "direction": "text_to_image", "loss": "info_nce"},
@@ -24,7 +26,7 @@ def old_run(copy_of_world):
     (run / "manifest.json").write_text(json.dumps(manifest))
     for path in (run / "cells").glob("*.json"):
         record = json.loads(path.read_text())
-        del record["banks"]
+        del record["banks"], record["files"], record["checksum"]
         path.write_text(json.dumps(record | {"schema_version": 1}))
     shutil.copytree(run, run.with_name("other"))
     return copy_of_world, run
@@ -66,7 +68,7 @@ def test_it_is_listed_with_the_reason(old_run) -> None:
 def test_an_old_cell_in_a_new_run_is_not_taken_for_a_result(copy_of_world) -> None:
     run = copy_of_world.folder / "runs/world"
     path = sorted((run / "cells").glob("*.json"))[0]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
+    rewrite(path, {"schema_version": 1}, sealed=False)
     for command in (("report", "world"), ("sweep", "world.yaml", "--backend", "serial")):
         code, _, err = copy_of_world.invoke(*command)
         assert code == 2

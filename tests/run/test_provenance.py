@@ -13,6 +13,7 @@ from harness.contract.method import METHODS
 from harness.contract.objective import OBJECTIVES
 from harness.run.manifest import make_manifest
 from harness.run.provenance import sources_of
+from tests.stored import rewrite
 
 ROOT = Path(__file__).parents[2]
 SIGLIP = """
@@ -105,7 +106,7 @@ def test_a_run_of_another_source_is_warned_of(copy_of_world, without_plots, chan
     manifest = json.loads(path.read_text())
     for method in manifest["methods"].values():
         method["sources"] |= {changed: "0" * 16} if changed in method["sources"] else {}
-    path.write_text(json.dumps(manifest))
+    rewrite(path, manifest)
     code, _, err = copy_of_world.invoke("sweep", "world.yaml", "--backend", "serial")
     assert code == 0
     warned = re.findall(r"warning: the source of '(\w+)' changed \((.*?)\) and its version \(\d+\) did not", err)

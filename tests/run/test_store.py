@@ -1,5 +1,6 @@
 """A run on disk: whole files or none, damaged ones reported in one line."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from harness.contract.files import write_atomic
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StorageFailed
 from harness.run.blobs import FolderBlobs
-from harness.run.records import CellRecord, LedgerRecord
+from harness.run.records import CellRecord, LedgerRecord, PairMetrics
 from harness.run.store import RunStore
 
 
@@ -23,6 +24,7 @@ def record_of(key: str, **changes: object) -> CellRecord:
         "seed": 0,
         "pairs": [("i", "t")],
         "status": "done",
+        "metrics": [PairMetrics(image="i", text="t", score=0.5)],
         "ledger": LedgerRecord(
             flops={"connector": 3.0, "eval": 1.0, "runner_eval": 50.0}, seconds={}, updates=1, samples=8
         ),
@@ -42,7 +44,12 @@ def test_a_cell_comes_back_as_it_was_written(tmp_path: Path) -> None:
         "retrieval/text_to_image/unit": np.array([0, 1], dtype=np.int32),
     }
     store.write_cell(record, hits, b"tensors", b"state")
-    assert store.record("k") == record
+    stored = store.record("k")
+    assert stored.model_copy(update={"files": {}}) == record
+    assert {ending: file.bytes for ending, file in stored.files.items() if ending != "npz"} == {
+        "safetensors": 7,
+        "state.safetensors": 5,
+    }
     assert record.ledger.total == 4.0
     assert {name: array.tolist() for name, array in store.queries("k").items()} == {
         name: array.tolist() for name, array in hits.items()
@@ -63,10 +70,10 @@ def test_a_crash_in_the_middle_of_writing_leaves_nothing(tmp_path: Path, monkeyp
         names = [path.name for path in files_in(tmp_path)]
         assert names, "the crash happens while a temporary file lies there"
         assert not any(name.endswith(".json") for name in names), "which nothing may take for a record"
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", crash)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageFailed, match=r"the disk is full \(no space left on device\) \(free some space"):
         store.write_cell(record_of("k"))
     assert not files_in(tmp_path)
 

@@ -63,7 +63,7 @@ def given(world: Made, method: Method) -> Made:
 
 
 def test_every_method_that_trains_within_a_budget_is_here() -> None:
-    """Others have this test beside their own (``polished``, ``winner``)."""
+    """Others have this test beside their own (``joint_polished``, ``polished``, ``winner``)."""
     recipes = [name for name in METHODS.names() if issubclass(METHODS.get(name), Recipe)]
     assert sorted(SETTINGS) == [name for name in recipes if takes_budget(METHODS.get(name))]  # type: ignore[arg-type]
 

@@ -7,6 +7,7 @@ would run finished trials again. A worker writes its cell to the store itself.
 import hashlib
 import logging
 import shutil
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,11 +20,12 @@ from ray.tune.schedulers import ASHAScheduler
 
 from harness.contract.ledger import Ledger
 from harness.contract.stopping import AsyncPolicy
+from harness.errors import HarnessError, StorageFailed
 from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
 from harness.run.backends.last_words import crash, how_it_died, hung
 from harness.run.backends.ray_cluster import check_resources, cluster
-from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, Rungs, reported, trial
+from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, UNWRITTEN, Rungs, reported, trial
 from harness.run.cell_records import cell_record
 from harness.run.interrupts import interrupted, stoppable
 from harness.run.records import CellRecord
@@ -40,7 +42,7 @@ with suppress(ImportError, AttributeError):
     class_cache.DEFAULT_ENV_VARS.clear()
 
 SCRATCH = ".tune"
-"""Folder of a run for Tune's own files, which every node of a cluster must see."""
+"""What the folders of a run for Tune's own files begin with: one for each wave, which every node must see."""
 
 WORKER_RETRIES = 1
 """Times a cell is tried again when its worker process dies under it."""
@@ -55,7 +57,8 @@ class RayTune(Backend):
         self, plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions
     ) -> None:
         """Run the cells on a Ray cluster."""
-        shutil.rmtree(Path(store.where) / SCRATCH, ignore_errors=True)  # what a killed sweep left
+        for left in Path(store.where).glob(f"{SCRATCH}*"):  # by a killed sweep; a live one would hold the run's lock
+            shutil.rmtree(left, ignore_errors=True)
         with stoppable():
             try:
                 with cluster(options.address):
@@ -133,13 +136,13 @@ def _fit(
     scheduler: ASHAScheduler | None = None,
 ) -> None:
     """One Tune experiment with a trial per cell; its own files are thrown away."""
-    scratch = Path(store.where) / SCRATCH
+    scratch = Path(store.where) / f"{SCRATCH}-{uuid.uuid4().hex[:8]}"
     manifest = store.manifest().model_dump_json(exclude={"elapsed_s"})
     tuner = tune.Tuner(
         trainable,
         param_space={
             "run": store.where,
-            "words": str(_words(store)),
+            "words": str(scratch / "words"),
             "stamp": hashlib.sha256(manifest.encode()).hexdigest(),
             "key": tune.grid_search([cell.key for cell in cells]),
         },
@@ -158,12 +161,23 @@ def _fit(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it says of failed trials, the sweep says
     try:
         tuner.fit()
+    except Exception as error:
+        # Tune wraps what a callback raises, and its own files are in the storage too.
+        if isinstance(error, HarnessError):
+            raise
+        if (own := _cause(error)) is not None:
+            raise own from error
+        store.check_writable()
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _words(store: RunStore) -> Path:
-    return Path(store.where) / SCRATCH / "words"
+def _cause(error: BaseException | None) -> HarnessError | None:
+    """The error of ours that another one came from."""
+    while error is not None and not isinstance(error, HarnessError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _resources(cell: PlannedCell) -> PlacementGroupFactory:
@@ -176,6 +190,7 @@ class _Callback(tune.Callback):
 
     def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
         self._plan, self._store, self._listener = plan, store, listener
+        self._failed: HarnessError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks into an experiment state that is never restored."""
@@ -184,15 +199,28 @@ class _Callback(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if interrupted():
             raise KeyboardInterrupt
+        if self._failed is not None:
+            raise self._failed
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if UNWRITTEN in result:
+            what, where, fix = result[UNWRITTEN]
+            raise StorageFailed(what, where=where, fix=fix)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._listener.started(self._cell(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._listener.finished(self._store.record(trial.config["key"]))
+        try:
+            self._listener.finished(self._store.record(trial.config["key"]))
+        except HarnessError as error:  # which Tune would only log here, with its traceback
+            self._failed = error
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         cell = self._cell(trial)
+        self._store.check_there()
         if not self._store.has(cell.key):
             self._store.write_cell(_lost(self._plan, self._store, cell, trial))
         self._listener.finished(self._store.record(cell.key))
@@ -211,6 +239,7 @@ class _RaceCallback(_Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        super().on_trial_result(iteration, trials, trial, result)
         first = self._cell(trial)
         own = self._plan.rungs_from(first)
         ended = next((cell for cell in own if cell.key == result[RUNG]), None)
@@ -230,6 +259,7 @@ class _RaceCallback(_Callback):
         """Every rung has been announced."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._store.check_there()
         for cell in self._plan.rungs_from(self._cell(trial)):
             if not self._store.has(cell.key):
                 self._store.write_cell(_lost(self._plan, self._store, cell, trial))
@@ -242,8 +272,9 @@ def _lost(plan: Plan, store: RunStore, cell: PlannedCell, trial: Any) -> CellRec
     ledger = Ledger()
     Attempt(store, cell.key, ledger).book_wasted()
     trace = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else ""
-    if hung(_words(store), cell.key):
+    words = Path(trial.config["words"])
+    if hung(words, cell.key):
         limit_s = plan.methods[cell.label].config.resources.timeout_s or 0.0
         return cell_record(plan, cell, "timeout", ledger, error=late(limit_s))
-    error = crash(_words(store), cell.key) or how_it_died(trace.rpartition("Failure #")[2].strip())
+    error = crash(words, cell.key) or how_it_died(trace.rpartition("Failure #")[2].strip())
     return cell_record(plan, cell, "failed", ledger, error=error, traceback=trace or None)

@@ -7,6 +7,7 @@ from typing import Any
 from ray import tune
 
 from harness.contract.stopping import AsyncPolicy
+from harness.errors import StorageFailed
 from harness.run.backends.last_words import hung, last_words
 from harness.run.cell_records import cell_record
 from harness.run.records import CellRecord
@@ -18,6 +19,10 @@ from harness.sweep.planned import PlannedCell
 SCORE, SPENT, RUNG = "score", "spent", "rung"
 """What trials of a race report: the validation score, what was spent on the pair, and the key of the rung's cell."""
 
+UNWRITTEN = "unwritten"
+"""What a trial reports whose cell could not be written: ``what``, ``where`` and ``fix`` of a ``StorageFailed``. It is
+no error of the trial, which Tune would try again, and for each of thousands of cells."""
+
 
 def trial(config: dict[str, Any]) -> None:
     """Run one cell, unless a worker that was lost afterwards has written its record."""
@@ -25,7 +30,11 @@ def trial(config: dict[str, Any]) -> None:
 
     plan, store = reopen(config["run"], config["stamp"])
     cell = plan.by_key[config["key"]]
-    record = store.record(cell.key) if store.has(cell.key) else _run(config, plan, store, cell)
+    try:
+        record = store.record(cell.key) if store.has(cell.key) else _run(config, plan, store, cell)
+    except StorageFailed as failed:
+        tune.report({UNWRITTEN: [failed.what, failed.where, failed.fix]})
+        return
     tune.report({"status": record.status})
 
 
@@ -78,5 +87,9 @@ class Rungs(tune.Trainable):
         cell = rungs[self._passed]
         record = store.record(cell.key) if store.has(cell.key) else None
         if record is None or record.status == "skipped":
-            record = _run(self._config, plan, store, cell)
+            try:
+                record = _run(self._config, plan, store, cell)
+            except StorageFailed as failed:
+                told = [failed.what, failed.where, failed.fix]
+                return {SPENT: 0, SCORE: math.nan, RUNG: cell.key, "done": True, UNWRITTEN: told}
         return {**reported(plan, cell, record), "done": cell is rungs[-1] or record.status != "done"}

@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 from unittest.mock import Mock
 
 import pytest
@@ -91,6 +92,7 @@ def test_a_cell_whose_worker_is_lost_is_recorded_with_the_reason(world, tmp_path
 
     class Trial:
         error_file = str(tmp_path / "error.txt") if trace else None
+        config: ClassVar = {"words": str(tmp_path / "words")}
 
     (tmp_path / "error.txt").write_text(trace)
     plan = world.plan()
