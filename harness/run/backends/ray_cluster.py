@@ -22,11 +22,6 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the sweep tells the
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # it answers SIGTERM with a dump of its stack
-# Workers of a cluster that is started here import what cells need while the driver does so too.
-os.environ.setdefault(
-    "RAY_preload_python_modules",
-    "torch,torch._dynamo,ray.tune,harness.run.cell,harness.run.reopen,harness.run.backends.ray_worker",
-)
 
 import ray
 

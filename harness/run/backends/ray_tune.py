@@ -9,7 +9,6 @@ import logging
 import shutil
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -34,12 +33,6 @@ from harness.run.store import RunStore
 from harness.run.watchdog import late
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
-
-with suppress(ImportError, AttributeError):
-    from ray.tune.execution import class_cache
-
-    # Actors that ask for variables of their own get new processes, and those that wait with everything imported idle.
-    class_cache.DEFAULT_ENV_VARS.clear()
 
 SCRATCH = ".tune"
 """What the folders of a run for Tune's own files begin with: one for each wave, which every node must see."""
