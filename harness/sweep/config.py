@@ -163,7 +163,8 @@ class Resources(Section):
     Attributes:
         cpu: CPUs, which is also the number of threads that it computes with.
         gpu: GPUs; a fraction shares one.
-        timeout_s: Seconds after which it is stopped and recorded as timed out.
+        timeout_s: Seconds after which it is stopped and recorded as timed out, two seconds later if it reports no
+            progress.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1
