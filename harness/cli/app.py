@@ -9,7 +9,22 @@ import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, init, ls, pick, plan, report, schema, status, sweep, validate, verify
+from harness.cli import (
+    compare,
+    embed,
+    export,
+    init,
+    language_models,
+    ls,
+    pick,
+    plan,
+    report,
+    schema,
+    status,
+    sweep,
+    validate,
+    verify,
+)
 from harness.cli.blame import blamed
 from harness.cli.common import interruptible, stderr, stdout
 from harness.errors import HarnessError
@@ -39,6 +54,7 @@ for verb in (
     validate.validate,
     schema.schema,
     export.export,
+    language_models.language_models,
     verify.verify,
 ):
     app.command()(interruptible()(verb))
@@ -76,7 +92,7 @@ def main() -> None:
 
 
 def _stop(message: str) -> NoReturn:
-    stderr.print(
-        f"[bold red]error:[/] {escape(cut(' '.join(message.split()), SCREEN_CHARS))}", soft_wrap=True, highlight=False
-    )
+    text = escape(cut(" ".join(message.split()), SCREEN_CHARS))
+    # An id such as local:one: must not become an emoji.
+    stderr.print(f"[bold red]error:[/] {text}", soft_wrap=True, highlight=False, emoji=False)
     sys.exit(2)

@@ -67,7 +67,7 @@ class ConnectorConfig(BaseModel):
     Attributes:
         kind: ``linear``, ``mlp``, ``low_rank`` or a plug-in; None: linear, or mlp where ``hidden_layers`` is not 0.
         direction: Which side is mapped.
-        loss: The objective: ``info_nce`` or a plug-in.
+        loss: The objective: ``info_nce``, ``causal_lm`` or a plug-in.
 
     Further keys are the kind's own settings, e.g. ``hidden_layers`` and ``width`` of an mlp.
     """
@@ -263,6 +263,7 @@ class Sweep(Section):
         data: Pictures and captions, or embeddings of them: a dataset ``kind`` with its settings.
         image_encoders: Image encoders; none: all that the data brings.
         text_encoders: Text encoders; none: all that the data brings.
+        language_models: Language models in the place of text encoders: images are mapped to their input embeddings.
         connector: What every method trains, and with which objective.
         tasks: What connectors are measured on.
         selection: The metric that pairs are picked and compared by.
@@ -279,6 +280,7 @@ class Sweep(Section):
     """Only some images of each split take part, and only these are embedded."""
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
+    language_models: list[EncoderConfig] | None = None
     first_image_encoders: Annotated[int, Field(gt=0)] | None = None
     """Only the first so many image encoders take part: one list for experiments of growing size."""
     connector: ConnectorConfig = ConnectorConfig()
@@ -322,7 +324,18 @@ class Sweep(Section):
             raise ValueError(f"a seed stands twice: {value}")
         return value
 
-    @field_validator("image_encoders", "text_encoders")
+    @model_validator(mode="before")
+    @classmethod
+    def _language_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or value.get("language_models") is None:
+            return value
+        connector, task = value.get("connector") or {}, "caption_perplexity"
+        defaults = {"tasks": [task], "selection": {"task": task, "metric": "perplexity"}}
+        if not isinstance(connector, Mapping):
+            return {**defaults, **value}
+        return {**defaults, **value, "connector": {"direction": "image_to_text", "loss": "causal_lm", **connector}}
+
+    @field_validator("image_encoders", "text_encoders", "language_models")
     @classmethod
     def _distinct_encoders(cls, value: list[EncoderConfig] | None) -> list[EncoderConfig] | None:
         ids = [encoder.id for encoder in value or []]
@@ -332,6 +345,19 @@ class Sweep(Section):
         if value == []:
             raise ValueError("the list is empty: there would be zero pairs")
         return value
+
+    @model_validator(mode="after")
+    def _one_text_side(self) -> "Sweep":
+        if self.language_models is not None and self.text_encoders is not None:
+            raise ValueError("text_encoders and language_models are both given: list one of them")
+        if self.language_models is not None and self.connector.direction != "image_to_text":
+            raise ValueError("language models are mapped into: connector.direction is image_to_text")
+        return self
+
+    @property
+    def text_side(self) -> list[EncoderConfig] | None:
+        """The text encoders, or the language models in their place."""
+        return self.text_encoders if self.language_models is None else self.language_models
 
     @field_validator("tasks")
     @classmethod
