@@ -19,12 +19,9 @@ from harness.contract.stopping import Rung
 from harness.errors import HarnessError
 from harness.run.attempts import Attempt
 from harness.run.store import RunStore
+from harness.run.watchdog import CellTimeout
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
-
-
-class CellTimeout(Exception):
-    """A cell ran longer than its method's ``resources.timeout_s``."""
 
 
 def problem_of(

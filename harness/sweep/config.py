@@ -7,22 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.contract.registry import near
 from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
+from harness.sweep.constraint_config import Constraints, Section
 from harness.sweep.ladders import BUDGET_KEYS, climbed
 from harness.sweep.language_defaults import check_one_text_side, with_language_defaults
 from harness.sweep.located import place
 
 ENCODER_FACTS = ("dim", "params", "license", "flops_per_sample", "seconds_per_sample")
-
-
-class Section(BaseModel):
-    """Base of every part of the sweep file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class EncoderConfig(BaseModel):
@@ -117,33 +112,6 @@ class TaskConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) or value is None else [value]
-
-
-class Constraints(Section):
-    """Which pairs may be picked. A pair passes when its encoders are known to meet every limit that is given.
-
-    Attributes:
-        image_dim: Allowed image embedding dimensions.
-        text_dim: Allowed text embedding dimensions.
-        max_image_params: Most parameters of the image encoder.
-        max_text_params: Most parameters of the text encoder.
-        max_encode_flops: Most forward FLOPs of both encoders together, for one image and one caption.
-        max_encode_latency_ms: Most milliseconds of both encoders together, for one image and one caption, as measured
-            while the banks were extracted (per sample of a batch, on that machine) or as stated.
-        licenses: Allowed licences of both encoders' weights.
-    """
-
-    image_dim: Annotated[list[int], BeforeValidator(_as_list, json_schema_input_type=int | list[int])] | None = None
-    text_dim: Annotated[list[int], BeforeValidator(_as_list, json_schema_input_type=int | list[int])] | None = None
-    max_image_params: Annotated[float, Field(gt=0)] | None = None
-    max_text_params: Annotated[float, Field(gt=0)] | None = None
-    max_encode_flops: Annotated[float, Field(gt=0)] | None = None
-    max_encode_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    licenses: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] | None = None
-
-
 class SelectionConfig(Section):
     """The metric that methods pick by on validation data, and that pairs are scored with on test data.
 
@@ -164,7 +132,8 @@ class Resources(Section):
     Attributes:
         cpu: CPUs, which is also the number of threads that it computes with.
         gpu: GPUs; a fraction shares one.
-        timeout_s: Seconds after which it is stopped and recorded as timed out.
+        timeout_s: Seconds after which it is stopped and recorded as timed out, two seconds later if it reports no
+            progress.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1
