@@ -35,8 +35,10 @@ from harness.connectors.linear import Linear
 from harness.contract.budget import Budget
 from harness.contract.connector import Connector
 from harness.contract.fit import Estimate, Fit, Progress
+from harness.contract.objective import ScalesTargets
 from harness.contract.pairs import Kind, Pair
 from harness.contract.problem import Problem, Sizes
+from harness.errors import HarnessError
 
 Penalty = Annotated[float, Field(gt=0)]
 Penalties = Annotated[tuple[Penalty, ...], Field(min_length=1)]
@@ -47,12 +49,7 @@ class ClosedForm(ABC):
     """What the closed forms share: moments, one factorisation per encoder for all its pairs, the validation pick.
 
     The seed and the budget change nothing.
-
-    Attributes:
-        centre: Project the target mean's direction out of the map.
     """
-
-    centre: bool = True
 
     kind: ClassVar[Kind] = "joint"
     version: ClassVar[int] = 2
@@ -84,7 +81,7 @@ class ClosedForm(ABC):
         for penalty in self.choices:
             problem.ledger.add("solve", self.solve_flops(sizes))
             for pair, weights in self.maps(moments, sizes, penalty):
-                made = self._connector(moments, sizes.sides(pair), weights)
+                made = self.connector(problem, moments, pair, weights)
                 score = problem.score(pair, made)
                 if pair not in scores or sign * score > sign * scores[pair]:
                     scores[pair], connectors[pair] = score, made
@@ -98,16 +95,11 @@ class ClosedForm(ABC):
             trained_params=_params(sizes),
         )
 
-    def _connector(
-        self, moments: Moments, sides: tuple[str, str], weights: Float[Tensor, "source target"]
+    @abstractmethod
+    def connector(
+        self, problem: Problem, moments: Moments, pair: Pair, weights: Float[Tensor, "source target"]
     ) -> Connector:
-        source, target = sides
-        if self.centre:
-            mean = moments.target_mean[target]
-            unit = mean / mean.norm().clamp_min(1e-12)
-            weights = weights - torch.outer(weights @ unit, unit)
-        tensors = {"layers.0.weight": weights.T, "layers.0.bias": -(moments.source_mean[source] @ weights)}
-        return Connector(Linear(), tensors).frozen()
+        """The linear connector that a map makes."""
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
         """Closed form of the spending, exact."""
@@ -122,7 +114,52 @@ def _params(sizes: Sizes) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ridge(ClosedForm):
+class Centred(ClosedForm):
+    """Base of closed forms for similarities: only directions count.
+
+    Attributes:
+        centre: Project the target mean's direction out of the map.
+    """
+
+    centre: bool = True
+
+    def connector(
+        self, problem: Problem, moments: Moments, pair: Pair, weights: Float[Tensor, "source target"]
+    ) -> Connector:
+        """The map of the centred source."""
+        source, target = problem.sizes.sides(pair)
+        if self.centre:
+            mean = moments.target_mean[target]
+            unit = mean / mean.norm().clamp_min(1e-12)
+            weights = weights - torch.outer(weights @ unit, unit)
+        tensors = {"layers.0.weight": weights.T, "layers.0.bias": -(moments.source_mean[source] @ weights)}
+        return Connector(Linear(), tensors).frozen()
+
+    def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
+        """Closed form of the spending, exact.
+
+        Raises:
+            HarnessError: The objective is no similarity.
+        """
+        check_similarity(sizes)
+        return super().estimate(sizes, budget)
+
+
+def check_similarity(sizes: Sizes) -> None:
+    """Refuse an objective to which the length of a mapped row matters.
+
+    Raises:
+        HarnessError: It is such a one.
+    """
+    if isinstance(sizes.objective, ScalesTargets):
+        raise HarnessError(
+            "solves for similarities, where only directions count, and the objective is none",
+            fix="use least_squares, or train",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ridge(Centred):
     """Least squares from source to target, ``(C_ss + penalty mean(eig) I)^-1 C_st``.
 
     One Cholesky factorisation per source encoder and penalty serves all its pairs.
@@ -140,20 +177,30 @@ class Ridge(ClosedForm):
 
     def maps(self, moments: Moments, sizes: Sizes, penalty: float) -> Iterator[tuple[Pair, Tensor]]:
         """Ridge solutions."""
-        for source, pairs in pairs_by_source(sizes, sizes.pairs).items():
-            factor = torch.linalg.cholesky(regularised(moments.source[source], penalty))
-            for pair in pairs:
-                yield pair, torch.cholesky_solve(moments.cross[sizes.sides(pair)], factor)
+        return ridge_maps(moments, sizes, penalty)
 
     def solve_flops(self, sizes: Sizes) -> float:
-        """One factorisation per source encoder, two triangular solves per pair."""
-        shapes = [sizes.dims(pair) for pair in sizes.pairs]
-        solves = sum(cholesky_solve_flops(shape.in_dim, shape.out_dim) for shape in shapes)
-        return sum(map(cholesky_flops, sides_of(sizes)[0].values())) + solves
+        """See ``ridge_flops``."""
+        return ridge_flops(sizes)
+
+
+def ridge_maps(moments: Moments, sizes: Sizes, penalty: float) -> Iterator[tuple[Pair, Tensor]]:
+    """The ridge solution of every pair."""
+    for source, pairs in pairs_by_source(sizes, sizes.pairs).items():
+        factor = torch.linalg.cholesky(regularised(moments.source[source], penalty))
+        for pair in pairs:
+            yield pair, torch.cholesky_solve(moments.cross[sizes.sides(pair)], factor)
+
+
+def ridge_flops(sizes: Sizes) -> float:
+    """One factorisation per source encoder, two triangular solves per pair."""
+    shapes = [sizes.dims(pair) for pair in sizes.pairs]
+    solves = sum(cholesky_solve_flops(shape.in_dim, shape.out_dim) for shape in shapes)
+    return sum(map(cholesky_flops, sides_of(sizes)[0].values())) + solves
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cca(ClosedForm):
+class Cca(Centred):
     """Regularised canonical correlation analysis as a connector into the untouched target space.
 
     With Cholesky factors ``C_ss = L L'``, ``C_tt = M M'`` (regularised) and ``L^-1 C_st M^-T = U diag(rho) V'``, the
@@ -225,7 +272,7 @@ class Cca(ClosedForm):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Procrustes(ClosedForm):
+class Procrustes(Centred):
     """The orthogonal map (semi-orthogonal between different dimensions) that best superposes the centred sides.
 
     ``U V'`` of the SVD of the cross-covariance (Schönemann 1966). Nothing to choose.

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from baselines.closed_form import check_similarity
 from baselines.linalg import captions_of, matmul_flops, sides_of
 from baselines.whitening import (
     Captions,
@@ -106,7 +107,12 @@ class Spectral:
         return sides.maps(chosen, problem.pairs)
 
     def estimate(self, sizes: Sizes, budget: Budget) -> Estimate:
-        """Closed form of the spending, exact."""
+        """Closed form of the spending, exact.
+
+        Raises:
+            HarnessError: The objective is no similarity.
+        """
+        check_similarity(sizes)
         scored = sum(sizes.score_flops(pair, Linear()) for pair in sizes.pairs)
         rows = row_count(sizes, self.rows)
         captions = captions_of(sizes) * rows / sizes.train_images if self.captions == "all" else None

@@ -12,7 +12,16 @@ from torch import Tensor
 from harness.connectors.affine import affine, affine_shapes
 from harness.connectors.linear import Linear
 from harness.contract.budget import Budget
-from harness.contract.connector import Connector, ConnectorKind, Dims, Tensors, TensorShape, drawn, layer_of
+from harness.contract.connector import (
+    Connector,
+    ConnectorKind,
+    Dims,
+    MakesPrefix,
+    Tensors,
+    TensorShape,
+    drawn,
+    layer_of,
+)
 from harness.contract.fit import Estimate, Fit, Progress
 from harness.contract.flops import linear_forward, linear_step
 from harness.contract.pairs import Kind, Pair
@@ -118,6 +127,9 @@ class EncoderLayers(Recipe):
             HarnessError: A connector of one layer that is not linear: two encoders cannot share it out.
         """
         kind = sizes.connector
+        if isinstance(kind, MakesPrefix):
+            what = f"the layers of a {kind.name!r} connector lie side by side, and two encoders cannot share them out"
+            raise HarnessError(what, where="connector", fix="a linear connector, or one of two layers or more")
         if isinstance(kind, Linear):
             return TwoFactors(self.space_dim)
         if len(_layers(kind, sizes.dims(sizes.pairs[0]))) < 2:

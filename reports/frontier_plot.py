@@ -21,6 +21,8 @@ Named: TypeAlias = tuple[str, float, float, bool]
 GREY = "#b4b4b4"
 SIZE = 7.5
 """Of the names beside points, in points."""
+NAMED_ALL = 10
+"""Entries that are all named; of more only those that nothing beats at their cost."""
 HEADROOM = 0.08
 TOP = 1.05
 """Just above the best Spearman correlation: where the scale of ``_spread`` would end."""
@@ -144,7 +146,8 @@ def _panel(
     else:
         axis.margins(y=2 * HEADROOM)
     first = sorted(known, key=lambda e: (not e.reference, e.label not in kept))
-    return [(e.label, *places[e.label], e.label in kept or e.reference) for e in first]
+    few = len(known) <= NAMED_ALL
+    return [(e.label, *places[e.label], few or e.label in kept or e.reference) for e in first]
 
 
 def _place_of_nothing(axis: Axes, costs: Sequence[float]) -> float:

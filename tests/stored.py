@@ -19,4 +19,5 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object] | dict[str, A
     values = json.loads(path.read_text())
     values.pop(CHECKSUM, None)
     values.update(change) if isinstance(change, dict) else change(values)
+    values.pop(CHECKSUM, None)  # also one that came with the new fields
     path.write_text(json.dumps(values | ({CHECKSUM: checksum_of(values)} if sealed else {})))

@@ -9,10 +9,30 @@ import typer
 from rich.markup import escape
 
 from harness import __version__
-from harness.cli import compare, embed, export, init, ls, pick, plan, report, schema, status, sweep, validate, verify
+from harness.cli import (
+    compare,
+    embed,
+    export,
+    init,
+    language_models,
+    ls,
+    pick,
+    plan,
+    report,
+    schema,
+    status,
+    sweep,
+    validate,
+    verify,
+)
 from harness.cli.blame import blamed
-from harness.cli.common import stderr, stdout
+from harness.cli.common import interruptible, stderr, stdout
 from harness.errors import HarnessError
+from harness.run.interrupts import stoppable
+from harness.run.texts import cut
+
+SCREEN_CHARS = 2_000
+"""Characters of an error that are shown."""
 
 app = typer.Typer(
     help="Which image and text encoders should I stitch, and what is the cheapest trustworthy way to find out?",
@@ -34,9 +54,10 @@ for verb in (
     validate.validate,
     schema.schema,
     export.export,
+    language_models.language_models,
     verify.verify,
 ):
-    app.command()(verb)
+    app.command()(interruptible()(verb))
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,7 +80,8 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore", category=FutureWarning)  # other libraries' notes to their developers
     try:
-        app()
+        with stoppable():
+            app()
     except HarnessError as error:
         _stop(str(blamed(error)))
     except OSError as error:  # a full disk, a folder that may not be written
@@ -70,5 +92,7 @@ def main() -> None:
 
 
 def _stop(message: str) -> NoReturn:
-    stderr.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False)
+    text = escape(cut(" ".join(message.split()), SCREEN_CHARS))
+    # An id such as local:one: must not become an emoji.
+    stderr.print(f"[bold red]error:[/] {text}", soft_wrap=True, highlight=False, emoji=False)
     sys.exit(2)

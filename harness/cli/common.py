@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.cli.blame import remember
 from harness.contract.registry import near
 from harness.errors import HarnessError
+from harness.run.interrupts import INTERRUPTED, interrupted, stoppable
 from reports.formatting import scaled
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from harness.run.store import RunStore
     from harness.sweep.config import Sweep
     from harness.sweep.plan import Plan
-
-INTERRUPTED = 130
 
 WIDE = 160
 """Columns where the output is not a terminal, so that tables in logs keep their numbers."""
@@ -112,12 +111,18 @@ def open_run(run: str) -> RunStore:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C ends the command with one line and exit code 130; what had finished is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        stderr.print("[yellow]interrupted[/]: what had finished is kept; the same command finishes the rest")
-        raise typer.Exit(INTERRUPTED) from None
+    """Ctrl-C, SIGTERM and SIGHUP end the command with one line and exit code 130; what had finished is kept."""
+    with stoppable():
+        try:
+            yield
+        except KeyboardInterrupt:
+            with suppress(OSError):  # a terminal that was closed
+                stderr.print("[yellow]interrupted[/]: what had finished is kept; the same command finishes the rest")
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError:  # what stopping writes to a terminal that was closed
+            if not interrupted():
+                raise
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def choose(given: str | None, names: Sequence[str], noun: str) -> list[str]:

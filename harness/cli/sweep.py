@@ -23,13 +23,16 @@ from harness.cli.common import (
 from harness.cli.embed import extract_with_bars, name_damage, set_damaged_aside
 from harness.cli.live import LiveLine
 from harness.cli.report import print_report
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.run.records import CellRecord, Manifest
+    from harness.sweep.config import Sweep
     from harness.sweep.plan import Plan
 
 
 def sweep(
+    context: typer.Context,
     sweep_file: SweepFile,
     methods: Annotated[str | None, typer.Option(help="Run only these labels' cells, e.g. ape,hyma.")] = None,
     seeds: Seeds = None,
@@ -54,6 +57,8 @@ def sweep(
         from harness.sweep.smoke import smoked
 
         config = smoked(config)
+    if begun := _unfinished(config):
+        _start_ahead(context, backend, address)
     from harness.run.backends.base import backend_for
     from harness.run.execute import prepare, run_missing
     from harness.run.lock import RunLock
@@ -63,6 +68,8 @@ def sweep(
     chosen = choose(methods, list(config.methods), "method")
     plan, store = make_plan(ResolvedSweep(config)), store_of(config)
     backend_for(backend, plan, chosen)  # it may refuse, before anything is embedded
+    if not begun and len(store.finished(plan.by_key)) < len(plan.cells):
+        _start_ahead(context, backend, address)
     bad: list[CellRecord] = []
     with RunLock(store.blobs) as lock:
         with interruptible():
@@ -92,6 +99,24 @@ def sweep(
         stdout.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(record.status != "diverged" for record in bad):
         raise typer.Exit(1)
+
+
+def _unfinished(config: Sweep) -> bool:
+    """Whether there is a plan of this sweep, some cells of which have not ended: then cells will run."""
+    store = store_of(config)
+    if not store.planned():
+        return False
+    try:
+        keys = {cell.key for cell in store.manifest().cells}
+    except HarnessError:
+        return False
+    return len(store.finished(keys)) < len(keys)
+
+
+def _start_ahead(context: typer.Context, backend: str, address: str | None) -> None:
+    from harness.run.backends.ahead import started_ahead
+
+    context.with_resource(started_ahead(backend, address))
 
 
 def _flops(plan: Plan) -> dict[str, float]:

@@ -141,6 +141,21 @@ class StartsAffine(Protocol):
         ...
 
 
+@runtime_checkable
+class MakesPrefix(Protocol):
+    """A connector kind that makes several input embeddings of a language model of one row, end to end."""
+
+    @property
+    def length(self) -> int:
+        """How many."""
+        ...
+
+
+def prefix_length(kind: ConnectorKind) -> int:
+    """Input embeddings of a language model that one mapped row holds; one, unless the kind says otherwise."""
+    return kind.length if isinstance(kind, MakesPrefix) else 1
+
+
 @dataclass(frozen=True)
 class Connector:
     """A connector: what a method hands over for a pair.
@@ -177,6 +192,7 @@ CONNECTORS: Registry[type[ConnectorKind]] = Registry(
         "linear": "harness.connectors.linear:Linear",
         "mlp": "harness.connectors.mlp:Mlp",
         "low_rank": "harness.connectors.low_rank:LowRank",
+        "prefix": "harness.connectors.prefix:Prefix",
     },
     group="harness.connectors",
 )

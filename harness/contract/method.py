@@ -170,6 +170,7 @@ METHODS: Registry[type[Method]] = Registry(
         "hyper_align_published": "hyma.hyper_align:HyperAlignPublished",
         "joint_polished": "hyma.joint_polished:JointPolished",
         "largest": "baselines.heuristics:Largest",
+        "least_squares": "baselines.least_squares:LeastSquares",
         "logme": "baselines.linear_scores:LogMe",
         "low_rank": "baselines.additive:LowRankCompletion",
         "mutual_knn": "baselines.kernel_scores:MutualKnn",

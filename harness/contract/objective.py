@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harness.contract.connector import Connector, Dims
+from harness.contract.language import Language
 from harness.contract.pairs import Direction, Pair
 from harness.contract.registry import Registry
 from harness.contract.split import Batch
@@ -64,6 +65,41 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class ObjectiveKind(Protocol):
+    """What planning knows of an objective, and what makes one for each training. An ``Objective`` class is one."""
+
+    def __call__(self, setting: ObjectiveSetting) -> Objective:
+        """The objective of one training."""
+        ...
+
+    def step_flops(self, dims: Dims, pair: Pair, batch_size: int) -> Mapping[str, float]:
+        """See ``Objective``."""
+        ...
+
+    def trained_params(self, pairs: int, logit_scale: LogitScale) -> int:
+        """See ``Objective``."""
+        ...
+
+
+@runtime_checkable
+class OfLanguage(Protocol):
+    """An objective that needs the language models of the sweep: its kind is made for them."""
+
+    def of_language(self, language: Language) -> ObjectiveKind:
+        """The objective with these models; a class method."""
+        ...
+
+
+@runtime_checkable
+class ScalesTargets(Protocol):
+    """A kind of objective to which the length of a mapped row matters. Stored targets have length 1."""
+
+    def target_norm(self, pair: Pair, device: torch.device) -> float:
+        """Length that a mapped row of this pair should have."""
+        ...
+
+
+@runtime_checkable
 class StackedObjective(Protocol):
     """An objective that computes the losses of several pairs of equal shape at once."""
 
@@ -73,5 +109,7 @@ class StackedObjective(Protocol):
 
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
-    "objective", {"info_nce": "harness.objectives.info_nce:InfoNce"}, group="harness.objectives"
+    "objective",
+    {"causal_lm": "harness.objectives.causal_lm:CausalLm", "info_nce": "harness.objectives.info_nce:InfoNce"},
+    group="harness.objectives",
 )

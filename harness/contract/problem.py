@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, as_connector
+from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, as_connector, prefix_length
 from harness.contract.ledger import Ledger
-from harness.contract.objective import LogitScale, Objective, ObjectiveSetting
+from harness.contract.objective import LogitScale, Objective, ObjectiveKind, ObjectiveSetting
 from harness.contract.pairs import Direction, Pair
 from harness.contract.resident import resident_on
 from harness.contract.split import Batch, Split, check_batch_size
 from harness.contract.stopping import Rung
+from harness.errors import HarnessError
 
 UnitScores: TypeAlias = Float[np.ndarray, " _"]
 """``[units]`` what each unit contributes to a score; their mean is the score."""
@@ -69,7 +70,7 @@ class Sizes:
     train_images: int
     connector: ConnectorKind
     direction: Direction
-    objective: type[Objective]
+    objective: ObjectiveKind
     scoring: ScoringCost
     train_captions: int | None = None
     validation_images: int = 0
@@ -87,7 +88,17 @@ class Sizes:
         return Dims(text, image) if self.direction == "text_to_image" else Dims(image, text)
 
     def score_flops(self, pair: Pair, kind: ConnectorKind | None = None) -> float:
-        """FLOPs of one ``Problem.score`` of a pair, with a connector of the sweep's kind or of another."""
+        """FLOPs of one ``Problem.score`` of a pair, with a connector of the sweep's kind or of another.
+
+        Raises:
+            HarnessError: The other kind does not fit where the sweep's does.
+        """
+        made, wanted = prefix_length(kind or self.connector), prefix_length(self.connector)
+        if made != wanted:
+            raise HarnessError(
+                f"makes connectors of {made} input embedding, and the sweep's connector makes {wanted}",
+                fix="leave the method out, or use a connector of one",
+            )
         return self.scoring.flops(kind or self.connector, self.dims(pair), pair, self.direction)
 
     def steps_per_epoch(self, batch_size: int) -> int:

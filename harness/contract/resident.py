@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64, Num
 from torch import Tensor
 
 SHARE_OF_FREE_MEMORY = 0.5
@@ -31,7 +31,7 @@ class Resident:
 
     device: torch.device
     room: int
-    tables: dict[tuple[str, str], Float[Tensor, "rows dim"]] = field(default_factory=dict)
+    tables: dict[tuple[str, str], Num[Tensor, "rows dim"]] = field(default_factory=dict)
     gathered: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def rows(
@@ -39,8 +39,8 @@ class Resident:
         key: tuple[str, str],
         at: Int64[np.ndarray, " batch"],
         count: int,
-        read: Callable[[Int64[np.ndarray, " _"]], Float[Tensor, "_ dim"]],
-    ) -> Float[Tensor, "batch dim"]:
+        read: Callable[[Int64[np.ndarray, " _"]], Num[Tensor, "_ dim"]],
+    ) -> Num[Tensor, "batch dim"]:
         """These rows on the device, gathered there if they are kept there.
 
         Args:

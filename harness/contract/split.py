@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
 from harness.contract.pairs import Direction, Pair
@@ -20,8 +20,8 @@ from harness.errors import HarnessError
 class Embeddings(Protocol):
     """Stored embeddings of one encoder (a bank)."""
 
-    def take(self, rows: Int64[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dim"]:
-        """A float32 copy of these rows, in this order."""
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Num[np.ndarray, "rows dim"]:
+        """A copy of these rows, in this order: float32, or int32 where the bank holds tokens."""
         ...
 
 
@@ -30,7 +30,8 @@ class Split:
     """One split of the data, seen through memory-mapped banks.
 
     Positions count from 0 within the split; ``caption_image`` gives the image position of every caption, ``labels``
-    the class of every image (-1: none) where the data has classes.
+    the class of every image (-1: none) where the data has classes. ``token_banks`` hold the captions' tokens of the
+    language models among the text encoders.
     """
 
     image_banks: Mapping[str, Embeddings]
@@ -39,6 +40,7 @@ class Split:
     caption_rows: Int64[np.ndarray, " captions"]
     caption_image: Int64[np.ndarray, " captions"]
     labels: Int64[np.ndarray, " images"] | None = None
+    token_banks: Mapping[str, Embeddings] = field(default_factory=dict)
 
     @cached_property
     def _captions_by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,6 +57,11 @@ class Split:
         """L2-normalised float32 embeddings at these caption positions (all: None), on the CPU."""
         rows = self.caption_rows if at is None else self.caption_rows[at]
         return torch.from_numpy(self.text_banks[encoder].take(rows))
+
+    def tokens(self, model: str, at: Int64[np.ndarray, " rows"] | None = None) -> Int64[Tensor, "rows tokens"]:
+        """A language model's tokens at these caption positions (all: None), on the CPU; see ``contract.language``."""
+        rows = self.caption_rows if at is None else self.caption_rows[at]
+        return torch.from_numpy(self.token_banks[model].take(rows)).long()
 
     def batches(
         self,
@@ -119,6 +126,10 @@ class Batch:
         """The same of a text encoder."""
         return self._rows("text", encoder)
 
+    def tokens(self, model: str) -> Int64[Tensor, "batch tokens"]:
+        """A language model's tokens of the captions."""
+        return self._rows("tokens", model)
+
     def sides(self, pair: Pair, direction: Direction) -> tuple[Float[Tensor, "batch in"], Float[Tensor, "batch out"]]:
         """(what the connector maps, what it should land on), on the device."""
         image, text = self.image(pair[0]), self.text(pair[1])
@@ -128,7 +139,7 @@ class Batch:
         key = (modality, encoder)
         if key not in self._read:
             split, of_image = self.split, modality == "image"
-            read = partial(split.images if of_image else split.texts, encoder)
+            read = partial({"image": split.images, "text": split.texts, "tokens": split.tokens}[modality], encoder)
             at, count = (self.images, len(split.image_rows)) if of_image else (self.captions, len(split.caption_rows))
             if self.resident:
                 self._read[key] = self.resident.rows(key, at, count, read)

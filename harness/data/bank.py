@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64, Num
 from pydantic import ValidationError
 
 from harness.contract.files import UNREADABLE
@@ -23,7 +23,8 @@ from harness.data.digests import cache_folder, digest_file, digest_json
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import Damaged, HarnessError
 
-BankDtype = Literal["float32", "float16"]
+BankDtype = Literal["float32", "float16", "int32"]
+"""How rows are stored; ``int32`` only tokens, and tokens only so."""
 EMBEDDINGS, META = "embeddings.npy", "meta.json"
 REDO = "harness embed, or the next sweep, makes it again"
 LARGE = 8 * 2**20
@@ -110,7 +111,7 @@ class Bank:
             raise Damaged(f"damaged: field {field}: {first['msg']}", where=str(file), fix=REDO) from error
 
     @cached_property
-    def array(self) -> Float[np.ndarray, "count dim"]:
+    def array(self) -> Num[np.ndarray, "count dim"]:
         """All rows, read-only and memory-mapped, in the stored dtype.
 
         Raises:
@@ -126,12 +127,17 @@ class Bank:
             raise Damaged(f"holds {found}, {META} says {self.meta.dtype}{list(expected)}", where=str(file), fix=REDO)
         return array
 
-    def take(self, rows: Int64[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dim"]:
-        """A float32 copy of these rows, in this order."""
-        return np.asarray(self.array[rows], dtype=np.float32)
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Num[np.ndarray, "rows dim"]:
+        """A copy of these rows, in this order: float32, or int32 of tokens."""
+        return np.asarray(self.array[rows], dtype=np.int32 if self.meta.dtype == "int32" else np.float32)
 
     def __reduce__(self) -> tuple[type["Bank"], tuple[Path]]:
         return (Bank, (self.path,))
+
+
+def stored_as(modality: Modality, asked: BankDtype) -> BankDtype:
+    """How rows of this modality are stored where the sweep asks for a dtype of embeddings."""
+    return "int32" if modality == "tokens" else asked
 
 
 def bank_identity(dataset_digest: str, info: EncoderInfo, dtype: BankDtype = "float32") -> str:

@@ -27,7 +27,17 @@ from harness.contract.files import write_atomic, writing
 from harness.contract.record import Latency
 from harness.contract.registry import near
 from harness.contract.sealed import sealed
-from harness.data.bank import EMBEDDINGS, META, Bank, BankDtype, BankMeta, bank_identity, bank_path, open_bank
+from harness.data.bank import (
+    EMBEDDINGS,
+    META,
+    Bank,
+    BankDtype,
+    BankMeta,
+    bank_identity,
+    bank_path,
+    open_bank,
+    stored_as,
+)
 from harness.data.base import Dataset
 from harness.data.partial import PartialBank
 from harness.data.parts import PARTS, PartNotes, Parts, Rows, SourceNotes, divided
@@ -57,7 +67,7 @@ def describe(dataset: Dataset, spec: EncoderSpec, modality: Modality) -> Encoder
         info = own[spec.id]
     else:
         raise HarnessError(f"{dataset.name} brings no {modality} encoder {spec.id!r}", fix=near(spec.id, own))
-    if spec.dim is not None and spec.dim != info.dim:
+    if modality != "tokens" and spec.dim not in (None, info.dim):
         raise HarnessError(f"encoder {spec.id!r} has dimension {info.dim}, the sweep file says {spec.dim}")
     stated: dict[str, Any] = {
         "params": None if spec.params is None else int(spec.params),
@@ -133,7 +143,7 @@ def extract_rows(
 
     See ``extract``.
     """
-    info = describe(dataset, spec, modality)
+    info, dtype = describe(dataset, spec, modality), stored_as(modality, dtype)
     count = dataset.index().count(modality)
     path = bank_path(storage, dataset.name, dataset.digest, info, dtype)
     if count == 0:
@@ -187,7 +197,8 @@ def _fill(
         made = []
         seconds.clear()
         for batch in batches:
-            made.append(normalise(_checked(next(embedded), batch, info)).astype(parts.dtype))
+            found = _checked(next(embedded), batch, info)
+            made.append((found if info.modality == "tokens" else normalise(found)).astype(parts.dtype))
             report(done := done + len(batch), len(wanted))
         took = PartNotes(seconds=time.perf_counter() - began, batches={device: list(seconds)})
         parts.add(rows, np.concatenate(made), took)
@@ -235,8 +246,10 @@ def _checked(rows: np.ndarray, numbers: Rows, info: EncoderInfo) -> np.ndarray:
     if rows.shape != (len(numbers), info.dim):
         of = f"rows {numbers[0]} to {numbers[-1]} of {info.dim} columns"
         raise HarnessError(f"gave {list(rows.shape)} for {of}", where=where)
-    if not np.issubdtype(rows.dtype, np.floating):
-        raise HarnessError(f"gave {rows.dtype} values, not floats", where=where)
+    wanted = np.integer if info.modality == "tokens" else np.floating
+    if not np.issubdtype(rows.dtype, wanted):
+        kind = "whole numbers" if info.modality == "tokens" else "floats"
+        raise HarnessError(f"gave {rows.dtype} values, not {kind}", where=where)
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
         row = int(numbers[bad.argmax()])

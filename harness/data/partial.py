@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Int64, Num, Shaped
 
 from harness.data.bank import Bank, BankDtype
 from harness.data.parts import PARTS, Held, Parts
@@ -34,14 +34,15 @@ class PartialBank:
         """What has been embedded."""
         return Parts(self.path / PARTS, self.dim, self.dtype)
 
-    def take(self, rows: Int64[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dim"]:
-        """A float32 copy of these rows, in this order.
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Num[np.ndarray, "rows dim"]:
+        """A copy of these rows, in this order: float32, or int32 of tokens.
 
         Raises:
             HarnessError: One has not been embedded.
         """
-        blocks = [block.astype(np.float32) for block in self._held.blocks(rows, ROWS_AT_ONCE)]
-        return np.concatenate(blocks) if blocks else np.empty((0, self.dim), dtype=np.float32)
+        dtype = np.int32 if self.dtype == "int32" else np.float32
+        blocks = [block.astype(dtype) for block in self._held.blocks(rows, ROWS_AT_ONCE)]
+        return np.concatenate(blocks) if blocks else np.empty((0, self.dim), dtype=dtype)
 
     def digest(self, rows: Int64[np.ndarray, " rows"]) -> str:
         """See ``digest_of``.

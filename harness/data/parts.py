@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Int64, Num, Shaped
 
 from harness.contract.files import UNREADABLE, write_atomic
 from harness.contract.record import Record
@@ -135,7 +135,7 @@ class Parts:
         held = [part.rows for part in self.read()]
         return np.setdiff1d(wanted, np.concatenate(held)) if held else np.unique(wanted)
 
-    def add(self, rows: Rows, array: Float[np.ndarray, "rows dim"], notes: PartNotes) -> None:
+    def add(self, rows: Rows, array: Num[np.ndarray, "rows dim"], notes: PartNotes) -> None:
         """Write a part; the embeddings come last, so that a part which is there is complete."""
         file = self.folder / _name_of(rows)
         write_atomic(file.with_suffix(".rows"), _npy(rows))

@@ -159,7 +159,7 @@ class Extraction:
                 request.info.modality,
                 self.storage,
                 request.rows,
-                dtype=self.dtype,
+                dtype=request.dtype,
                 batch_size=self.batch_size,
                 shard_rows=self.shard_rows,
                 device=self.device,

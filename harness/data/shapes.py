@@ -6,11 +6,37 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.contract.language_shape import LanguageShape
 from harness.data.base import SPLITS, Dataset, Index
 from harness.data.digests import digest_json
 from harness.data.splits import SplitConfig, split_rows
 from harness.encoders.base import EncoderInfo, Modality
 from harness.errors import HarnessError
+
+
+class LanguageFacts(BaseModel):
+    """What a language model's config says, with the matrices of GPT-2's blocks (12 dim^2) unless ``weights`` says.
+
+    Attributes:
+        layers: Blocks.
+        vocabulary: Tokens.
+        context: Longest sequence.
+        max_tokens: Captions are cut there, end token included.
+        weights: Entries of the weight matrices of all blocks.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: Annotated[int, Field(ge=1)]
+    vocabulary: Annotated[int, Field(ge=1)]
+    context: Annotated[int, Field(ge=1)] = 1024
+    max_tokens: Annotated[int, Field(ge=2)] = 32
+    weights: Annotated[int, Field(ge=1)] | None = None
+
+    def shape(self, dim: int) -> LanguageShape:
+        """The same with the input dimension."""
+        weights = self.weights or 12 * self.layers * dim**2
+        return LanguageShape(dim, self.layers, dim, weights, self.vocabulary, self.context, self.max_tokens)
 
 
 class Shape(BaseModel):
@@ -20,6 +46,7 @@ class Shape(BaseModel):
         dim: Embedding dimension.
         params: Parameter count.
         flops_per_sample: Forward FLOPs of one sample.
+        language: Of a language model on the text side.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,6 +54,7 @@ class Shape(BaseModel):
     dim: Annotated[int, Field(ge=1)]
     params: Annotated[float, Field(gt=0)] | None = None
     flops_per_sample: Annotated[float, Field(gt=0)] | None = None
+    language: LanguageFacts | None = None
 
 
 def _as_shape(value: Any) -> Any:
@@ -104,5 +132,7 @@ class ShapesDataset(Dataset):
 
 def _info(encoder: str, modality: Modality, shape: Shape) -> EncoderInfo:
     params = None if shape.params is None else int(shape.params)
-    revision = f"shapes:{shape.dim}"
-    return EncoderInfo(encoder, modality, shape.dim, params, revision=revision, flops_per_sample=shape.flops_per_sample)
+    revision, language = f"shapes:{shape.dim}", shape.language.shape(shape.dim) if shape.language else None
+    dim = language.tokens if language and modality == "tokens" else shape.dim
+    flops = 0.0 if language else shape.flops_per_sample  # tables of a language model are looked up
+    return EncoderInfo(encoder, modality, dim, params, revision=revision, flops_per_sample=flops, language=language)

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from PIL.Image import Image
 
+from harness.contract.language_shape import LanguageShape
 from harness.contract.registry import Registry
 from harness.errors import HarnessError
 
-Modality = Literal["image", "text"]
+Modality = Literal["image", "text", "tokens"]
+"""What an encoder embeds; ``tokens`` are captions as a language model reads them."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class EncoderInfo:
 
     Attributes:
         id: The id of the sweep file; the name of the encoder everywhere.
-        modality: ``"image"`` or ``"text"``.
-        dim: Embedding dimension.
+        modality: ``"image"``, ``"text"`` or ``"tokens"``.
+        dim: Embedding dimension; of ``tokens`` the width of the token table.
         params: Parameter count, None if unknown.
         input_size: (channels, height, width) of an image encoder, None otherwise.
         license: Licence of the weights, if known.
@@ -62,6 +64,8 @@ class EncoderInfo:
         transform: Canonical description of the preprocessing (resize, crop, mean, std; tokenizer, max tokens).
         flops_per_sample: Forward FLOPs of one sample, None if not known before the weights are loaded.
         seconds_per_sample: Seconds of one sample where they are stated; else the extraction measures them.
+        language: What more is known of a language model, whose ``text`` embedding of a caption is the mean of the input
+            embeddings of its tokens; None for an encoder.
     """
 
     id: str
@@ -74,6 +78,7 @@ class EncoderInfo:
     transform: str = ""
     flops_per_sample: float | None = None
     seconds_per_sample: float | None = None
+    language: LanguageShape | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -93,8 +98,8 @@ class Encoder(Protocol):
 
     info: EncoderInfo
 
-    def encode(self, samples: Sequence[Image] | Sequence[str]) -> Float[np.ndarray, "n dim"]:
-        """Embed one batch of PIL images or strings: float32 ``[n, dim]``, not yet normalised."""
+    def encode(self, samples: Sequence[Image] | Sequence[str]) -> Num[np.ndarray, "n dim"]:
+        """Embed one batch of PIL images or strings: float32 ``[n, dim]``, not yet normalised; tokens: int32."""
         ...
 
     def forward_flops(self) -> float | None:
@@ -164,6 +169,8 @@ SCHEMES: Registry[type[Scheme]] = Registry(
         "st": "harness.encoders.sentence_transformers:SentenceTransformersScheme",
         "packaged": "harness.encoders.packaged:PackagedScheme",
         "synthetic": "harness.encoders.synthetic:SyntheticScheme",
+        "hf": "harness.encoders.causal_lm:CausalLmScheme",
+        "local": "harness.encoders.causal_lm:CausalLmScheme",
     },
     group="harness.encoders",
 )

@@ -38,6 +38,8 @@ def write_examples(resolved: ResolvedSweep, store: RunStore, wanted: Sequence[tu
     Returns:
         What was stored; None where the data hold no pictures or no captions, or none of the connectors is there.
     """
+    if resolved.language:
+        return None  # nothing is searched for in the space of a language model's inputs
     image_rows, caption_rows, owner = resolved.index.paired("test")
     brings_own = any(resolved.dataset.own_encoders(side) is not None for side in ("image", "text"))
     if brings_own or resolved.without_test or not len(caption_rows):

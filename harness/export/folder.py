@@ -158,4 +158,6 @@ def _config(manifest: Manifest, record: CellRecord, metrics: PairMetrics, connec
 def _as_written(manifest: Manifest, side: Modality, encoder: str) -> dict[str, Any]:
     """An encoder with its options as the sweep file has them on this side; the other side may use the id otherwise."""
     listed = manifest.sweep[f"{side}_encoders"] or []
+    if side == "text":
+        listed = manifest.sweep.get("language_models") or listed
     return next((entry for entry in listed if entry["id"] == encoder), {"id": encoder})

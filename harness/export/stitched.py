@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.connectors.stored import kind_of
-from harness.contract.connector import Connector
+from harness.contract.connector import Connector, prefix_length
+from harness.contract.language import PAD, LanguageModel
 from harness.data.pictures import to_rgb
 from harness.encoders.base import Encoder, EncoderSpec, HasWeights, Modality, scheme_of
+from harness.encoders.language_models import LoadsLanguageModels
 from harness.errors import HarnessError
 from harness.export.folder import CONFIG, CONNECTOR, FORMAT
 from harness.sweep.config import ENCODER_FACTS
@@ -28,6 +31,14 @@ Picture: TypeAlias = Image | str | Path
 
 NEEDED = ("image_encoder", "text_encoder", "connector", "direction", "weights")
 """What ``config.json`` must hold for a model to be put together."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A language model, and what makes its tokens."""
+
+    model: LanguageModel
+    tokens: Encoder
 
 
 class StitchedModel:
@@ -44,6 +55,7 @@ class StitchedModel:
         self._connector = connector.to(device)
         self._image: Encoder | None = None
         self._text: Encoder | None = None
+        self._loaded: Loaded | None = None
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "cpu") -> "StitchedModel":
@@ -112,14 +124,57 @@ class StitchedModel:
         """Cosine similarities."""
         return images @ texts.T
 
+    @torch.inference_mode()
+    def caption(self, images: Picture | Iterable[Picture], most: int = 24) -> list[str]:
+        """The greedy caption of one or many pictures, of so many tokens at most; for a language model only."""
+        model = self._language().model
+        return model.continuations(self._prefixes(images), most)
+
+    @torch.inference_mode()
+    def perplexity(self, images: Picture | Iterable[Picture], texts: str | Iterable[str]) -> np.ndarray:
+        """``[n]``: for each picture exp of the mean loss of its text's tokens, the end included.
+
+        Raises:
+            HarnessError: Not as many texts as pictures, or the text side is no language model.
+        """
+        language, prefixes, strings = self._language(), self._prefixes(images), _several(texts, (str,), "strings")
+        if len(strings) != len(prefixes):
+            raise HarnessError(f"{len(prefixes)} pictures and {len(strings)} texts: give one text for each picture")
+        tokens = torch.from_numpy(language.tokens.encode(strings)).long().to(self._device)
+        losses = language.model.losses(prefixes, tokens)
+        return (losses.double().sum(1) / (tokens != PAD).sum(1)).exp().cpu().numpy()
+
+    def _prefixes(self, images: Picture | Iterable[Picture]) -> Float[Tensor, "n prefix dim"]:
+        """What stands before a caption; its length counts, so it is not normalised."""
+        if self._image is None:
+            self._image = self._encoder("image")
+        pictures = [opened(one) for one in _several(images, (Image, str, Path), "pictures")]
+        mapped = self._connector(self._embedded(self._image, pictures, 64))
+        return mapped.view(len(mapped), prefix_length(self._connector.kind), -1)
+
+    def _language(self) -> "Loaded":
+        if self._loaded is None:
+            if self._text is None:
+                self._text = self._encoder("text")
+            spec = self._spec("text")
+            scheme = scheme_of(spec)
+            if not isinstance(scheme, LoadsLanguageModels):
+                raise HarnessError(f"{spec.id} is no language model", where="StitchedModel", fix="use encode_text")
+            tokens = scheme.load(spec, "tokens", device=self._device)
+            self._loaded = Loaded(scheme.load_model(spec, device=self._device), tokens)
+        return self._loaded
+
     @property
     def _direction(self) -> str:
         return self.config["direction"]
 
-    def _encoder(self, modality: Modality) -> Encoder:
+    def _spec(self, modality: Modality) -> EncoderSpec:
         written = dict(self.config[f"{modality}_encoder"])
         facts = {key: written.pop(key, None) for key in ("id", *ENCODER_FACTS)}
-        spec = EncoderSpec(**facts, options=written)
+        return EncoderSpec(**facts, options=written)
+
+    def _encoder(self, modality: Modality) -> Encoder:
+        spec = self._spec(modality)
         if ":" not in spec.id:
             raise HarnessError(
                 f"{spec.id!r} names embeddings that came with the data, not an encoder that can be loaded",
@@ -138,10 +193,13 @@ class StitchedModel:
 
     @torch.inference_mode()
     def _encode(self, encoder: Encoder, samples: list[Any], batch_size: int, *, mapped: bool) -> Tensor:
+        embedded = self._embedded(encoder, samples, batch_size)
+        return functional.normalize(self._connector(embedded), dim=-1) if mapped else embedded
+
+    def _embedded(self, encoder: Encoder, samples: list[Any], batch_size: int) -> Float[Tensor, "n dim"]:
         rows = [encoder.encode(samples[i : i + batch_size]) for i in range(0, len(samples), batch_size)]
         whole = np.concatenate(rows) if rows else np.zeros((0, encoder.info.dim), np.float32)
-        embedded = functional.normalize(torch.from_numpy(whole).float().to(self._device), dim=-1)
-        return functional.normalize(self._connector(embedded), dim=-1) if mapped else embedded
+        return functional.normalize(torch.from_numpy(whole).float().to(self._device), dim=-1)
 
 
 def _several(given: Any, kinds: tuple[type, ...], called: str) -> list[Any]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from harness.contract.ledger import Ledger
 from harness.errors import Damaged, StorageFailed
-from harness.run.records import LedgerRecord
+from harness.run.records import NOTHING_SPENT, LedgerRecord
 from harness.run.store import RunStore
 
 NOTE_EVERY_S = 5.0
@@ -32,6 +32,13 @@ class Attempt:
         self._lost = store.lost_attempt(key)
         self._start = self._noted = time.perf_counter()
 
+    def begin(self) -> None:
+        """Leave a note that says nothing yet: should the process end with the cell, the next sweep can tell."""
+        if self._lost is None:
+            with suppress(StorageFailed):
+                self._store.check_there()
+                self._store.note_attempt(self._key, NOTHING_SPENT)
+
     def note(self) -> None:
         """Write down what has been spent, if the last note is old enough."""
         now = time.perf_counter()
@@ -45,7 +52,7 @@ class Attempt:
 
     def book_wasted(self) -> None:
         """Book what earlier attempts had spent. At the end, so that this attempt's curve starts at nothing."""
-        if self._lost is not None:
+        if self._lost is not None and (self._lost.total or self._lost.seconds):
             self._ledger.add(WASTED, self._lost.total)
             self._ledger.seconds[WASTED] += sum(self._lost.seconds.get(name, 0.0) for name in (FIT, WASTED))
 
@@ -58,3 +65,9 @@ def retire(store: RunStore, key: str) -> None:
     if spent is not None and (spent.total or spent.seconds):
         store.note_attempt(key, spent)
     store.drop_cell(key)
+
+
+def attempted(store: RunStore) -> set[str]:
+    """Keys of cells that an earlier sweep began and did not end, or that failed in it."""
+    names = store.blobs.list("attempts/")
+    return {name[len("attempts/") : -len(".json")] for name in names if name.endswith(".json")}

@@ -3,7 +3,9 @@
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TextIO
 
 import numpy as np
 from safetensors.torch import save
@@ -14,14 +16,17 @@ from harness.contract.fit import Fit
 from harness.contract.ledger import Ledger
 from harness.contract.pairs import Pair
 from harness.errors import Diverged, HarnessError
-from harness.run.attempts import WASTED, Attempt
+from harness.run.attempts import FIT, WASTED, Attempt
 from harness.run.banks import banks_of
 from harness.run.cell_records import cell_record
 from harness.run.evaluation import evaluate
-from harness.run.problems import CellTimeout, checked_connectors, problem_of
+from harness.run.interrupts import may_be_asked
+from harness.run.problems import checked_connectors, problem_of
 from harness.run.records import CellRecord, CheckpointRecord, LostPair, PairMetrics, Status, TuningRecord
 from harness.run.store import RunStore
+from harness.run.texts import one_line, told
 from harness.run.threads import exact_threads
+from harness.run.watchdog import CellTimeout, alarmed, doomed
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -39,6 +44,7 @@ class Outcome:
         error: One line: what went wrong.
         traceback: Of an unexpected error.
         diverged_step: Step at which training broke down.
+        interrupted: Whether a ``KeyboardInterrupt`` ended it.
     """
 
     status: Status = "done"
@@ -49,20 +55,44 @@ class Outcome:
     error: str | None = None
     traceback: str | None = None
     diverged_step: int | None = None
+    interrupted: bool = False
 
 
-def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
+def run_cell(
+    plan: Plan, store: RunStore, cell: PlannedCell, *, own_process: bool = False, words: TextIO | None = None
+) -> CellRecord:
     """Run one cell and write its record, also when it fails, diverges or takes too long.
 
     Only an interrupt leaves no record: the cell is then still missing.
+
+    Args:
+        plan: The plan.
+        store: Its run.
+        cell: The cell.
+        own_process: Whether this process is there for the cell: it may be ended to stop it, and whoever wants to
+            interrupt does so by killing it.
+        words: Where such a process writes what ended it, as far as it can.
 
     Raises:
         StorageFailed: The record cannot be written.
     """
     ledger, start = Ledger(), time.perf_counter()
     attempt = Attempt(store, cell.key, ledger)
+
+    def give_up(why: str) -> None:
+        ledger.seconds[FIT] = spent = time.perf_counter() - start
+        attempt.book_wasted()
+        wall_s = spent + ledger.seconds.get(WASTED, 0.0)
+        store.write_cell(cell_record(plan, cell, "timeout", ledger, error=why, wall_s=wall_s, device_s=spent))
+
+    limit_s = plan.methods[cell.label].config.resources.timeout_s
+    guard = doomed(limit_s, give_up, words) if own_process else alarmed(limit_s)
+    if not own_process:
+        attempt.begin()
     with exact_threads(cell.cpus):
-        outcome = _outcome(plan, store, cell, ledger, attempt)
+        outcome = _outcome(plan, store, cell, ledger, attempt, guard)
+        if outcome.interrupted and not own_process and may_be_asked():
+            raise KeyboardInterrupt
     attempt.book_wasted()
     fit, done = outcome.fit, outcome.status == "done"
     record = cell_record(
@@ -78,10 +108,10 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
         samples_per_pair=fit.samples_per_pair if fit else ledger.samples / len(cell.pairs),
         trained_params=fit.trained_params if fit else 0,
         wall_s=time.perf_counter() - start + ledger.seconds.get(WASTED, 0.0),
-        device_s=ledger.seconds.get("fit", 0.0),
+        device_s=ledger.seconds.get(FIT, 0.0),
         diverged_step=outcome.diverged_step,
         lost=[
-            LostPair(image=pair[0], text=pair[1], step=why.step, error=str(why))
+            LostPair(image=pair[0], text=pair[1], step=why.step, error=one_line(str(why)))
             for pair, why in (fit.lost.items() if fit else ())
         ],
         racing=list(fit.racing) if fit else [],
@@ -97,29 +127,36 @@ def run_cell(plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
     return store.write_cell(record, outcome.queries, connectors, state)
 
 
-def _outcome(plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger, attempt: Attempt) -> Outcome:
+def _outcome(
+    plan: Plan,
+    store: RunStore,
+    cell: PlannedCell,
+    ledger: Ledger,
+    attempt: Attempt,
+    guard: AbstractContextManager[None],
+) -> Outcome:
     """Fit and evaluate; whatever goes wrong becomes the outcome."""
     outcome = Outcome()
     try:
-        problem, progress = problem_of(plan, store, cell, ledger, attempt)
-        ready = plan.methods[cell.label]
-        with ledger.section("fit"):
-            fit = ready.method.fit(problem, ready.budget, seed=cell.seed, progress=progress)
-        outcome.fit = fit
-        if fit.diverged:
-            raise fit.diverged
-        outcome.connectors = checked_connectors(problem, fit)
-        outcome.metrics, outcome.queries = evaluate(plan.resolved, problem, fit, outcome.connectors)
+        with guard:
+            problem, progress = problem_of(plan, store, cell, ledger, attempt)
+            ready = plan.methods[cell.label]
+            with ledger.section(FIT):
+                fit = ready.method.fit(problem, ready.budget, seed=cell.seed, progress=progress)
+            outcome.fit = fit
+            if fit.diverged:
+                raise fit.diverged
+            outcome.connectors = checked_connectors(problem, fit)
+            outcome.metrics, outcome.queries = evaluate(plan.resolved, problem, fit, outcome.connectors)
     except Diverged as broken:
         outcome.status, outcome.error, outcome.diverged_step = "diverged", str(broken), broken.step
     except CellTimeout as late:
         outcome.status, outcome.error = "timeout", str(late)
     except HarnessError as wrong:
         outcome.status, outcome.error = "failed", str(wrong)
-    except Exception as crash:
-        first_line = (str(crash).strip().splitlines() or [""])[0]
-        outcome.status, outcome.error = "failed", f"{type(crash).__name__}: {first_line}"
-        outcome.traceback = traceback.format_exc()
+    except BaseException as crash:  # SystemExit too: a method does not end the sweep
+        outcome.status, outcome.error, outcome.traceback = "failed", told(crash), traceback.format_exc()
+        outcome.interrupted = isinstance(crash, KeyboardInterrupt)
     return outcome
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from harness.contract.ledger import Ledger
 from harness.run.provenance import provenance
 from harness.run.records import NOTHING_SPENT, CellRecord, LedgerRecord, Status
+from harness.run.texts import TRACE_CHARS, cut, one_line
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -17,8 +18,12 @@ def cell_record(plan: Plan, cell: PlannedCell, status: Status, ledger: Ledger | 
         cell: The cell.
         status: How it ended.
         ledger: What it spent; nothing by default.
-        rest: Further fields of ``CellRecord``.
+        rest: Further fields of ``CellRecord``. The error becomes one line, and long texts are cut.
     """
+    for name, shorten in {"error": one_line, "traceback": _short_trace}.items():
+        if rest.get(name):
+            rest[name] = shorten(rest[name])
+    rest["warnings"] = [one_line(warning) for warning in rest.get("warnings", ())]
     ready = plan.methods[cell.label]
     return CellRecord(
         key=cell.key,
@@ -35,3 +40,7 @@ def cell_record(plan: Plan, cell: PlannedCell, status: Status, ledger: Ledger | 
         provenance=provenance(),
         **rest,
     )
+
+
+def _short_trace(trace: str) -> str:
+    return cut(trace, TRACE_CHARS)

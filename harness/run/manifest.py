@@ -63,6 +63,7 @@ def _repeated_captions(resolved: ResolvedSweep) -> int:
 
 
 def _method_record(resolved: ResolvedSweep, ready: ReadyMethod) -> PlannedMethod:
+    objective = resolved.objective if isinstance(resolved.objective, type) else type(resolved.objective)
     return PlannedMethod(
         method=ready.name,
         kind=ready.method.kind,
@@ -70,7 +71,7 @@ def _method_record(resolved: ResolvedSweep, ready: ReadyMethod) -> PlannedMethod
         config=_as_json(ready.method),
         budget={str(limit): value for limit, value in ready.config.budget.items()},
         is_grid=ready.is_grid,
-        sources=sources_of(type(ready.method), type(resolved.connector), resolved.objective),
+        sources=sources_of(type(ready.method), type(resolved.connector), objective),
     )
 
 

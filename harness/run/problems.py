@@ -14,16 +14,14 @@ from harness.contract.ledger import Ledger
 from harness.contract.metric import contributions, values
 from harness.contract.pairs import Pair
 from harness.contract.problem import Problem, UnitScores
+from harness.contract.seeding import stream
 from harness.contract.stopping import Rung
 from harness.errors import HarnessError
 from harness.run.attempts import Attempt
 from harness.run.store import RunStore
+from harness.run.watchdog import CellTimeout
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
-
-
-class CellTimeout(Exception):
-    """A cell ran longer than its method's ``resources.timeout_s``."""
 
 
 def problem_of(
@@ -47,7 +45,7 @@ def problem_of(
         return values(evaluation.metrics, gave)[metric], per_unit
 
     def chance(rng: np.random.Generator) -> float:
-        return values(evaluation.metrics, evaluation.random("validation", rng, queries))[metric]
+        return values(evaluation.metrics, evaluation.random("validation", rng, queries) or {})[metric]
 
     torch.manual_seed(cell.seed)
     problem = Problem(
@@ -58,7 +56,7 @@ def problem_of(
         ledger=ledger,
         scorer=scorer,
         higher_is_better=resolved.higher_is_better,
-        chance=chance,
+        chance=None if evaluation.random("validation", stream(0, "chance"), queries) is None else chance,
         rung=_rung(plan, store, cell),
         ends=plan.ends.get(cell.label, ()),
         by_unit=by_unit,

@@ -259,7 +259,7 @@ class BankRecord(Record):
     """
 
     encoder: str
-    modality: Literal["image", "text"]
+    modality: Literal["image", "text", "tokens"]
     digest: str
     weights: str = ""
 

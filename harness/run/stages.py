@@ -132,10 +132,11 @@ def stage_sweep(sweep: Sweep, stage: Stage) -> Sweep:
     settings: dict[str, Any] = {**pick.settings, "polish": stage.last, "at_most_gap": pick.at_most_gap}
     settings["batch_size"] = min(int(pick.settings.get("batch_size", BATCH)), stage.train)
     tasks = [task for task in sweep.tasks if task.label == sweep.selection.task or (stage.last and task.data is None)]
+    texts = "text_encoders" if sweep.language_models is None else "language_models"
     made = sweep.model_copy(
         update={
             "image_encoders": _written(sweep.image_encoders, stage.images),
-            "text_encoders": _written(sweep.text_encoders, stage.texts),
+            texts: _written(sweep.text_side, stage.texts),
             "sample": SampleConfig(train=stage.train, validation=stage.validation, test=pick.test if stage.last else 0),
             "first_image_encoders": None,
             "tasks": tasks,

@@ -7,21 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.contract.registry import near
 from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
+from harness.sweep.constraint_config import Constraints, Section
 from harness.sweep.ladders import BUDGET_KEYS, climbed
 from harness.sweep.located import place
 
 ENCODER_FACTS = ("dim", "params", "license", "flops_per_sample", "seconds_per_sample")
-
-
-class Section(BaseModel):
-    """Base of every part of the sweep file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class EncoderConfig(BaseModel):
@@ -67,7 +62,7 @@ class ConnectorConfig(BaseModel):
     Attributes:
         kind: ``linear``, ``mlp``, ``low_rank`` or a plug-in; None: linear, or mlp where ``hidden_layers`` is not 0.
         direction: Which side is mapped.
-        loss: The objective: ``info_nce`` or a plug-in.
+        loss: The objective: ``info_nce``, ``causal_lm`` or a plug-in.
 
     Further keys are the kind's own settings, e.g. ``hidden_layers`` and ``width`` of an mlp.
     """
@@ -116,33 +111,6 @@ class TaskConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) or value is None else [value]
-
-
-class Constraints(Section):
-    """Which pairs may be picked. A pair passes when its encoders are known to meet every limit that is given.
-
-    Attributes:
-        image_dim: Allowed image embedding dimensions.
-        text_dim: Allowed text embedding dimensions.
-        max_image_params: Most parameters of the image encoder.
-        max_text_params: Most parameters of the text encoder.
-        max_encode_flops: Most forward FLOPs of both encoders together, for one image and one caption.
-        max_encode_latency_ms: Most milliseconds of both encoders together, for one image and one caption, as measured
-            while the banks were extracted (per sample of a batch, on that machine) or as stated.
-        licenses: Allowed licences of both encoders' weights.
-    """
-
-    image_dim: Annotated[list[int], BeforeValidator(_as_list, json_schema_input_type=int | list[int])] | None = None
-    text_dim: Annotated[list[int], BeforeValidator(_as_list, json_schema_input_type=int | list[int])] | None = None
-    max_image_params: Annotated[float, Field(gt=0)] | None = None
-    max_text_params: Annotated[float, Field(gt=0)] | None = None
-    max_encode_flops: Annotated[float, Field(gt=0)] | None = None
-    max_encode_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    licenses: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] | None = None
-
-
 class SelectionConfig(Section):
     """The metric that methods pick by on validation data, and that pairs are scored with on test data.
 
@@ -163,7 +131,8 @@ class Resources(Section):
     Attributes:
         cpu: CPUs, which is also the number of threads that it computes with.
         gpu: GPUs; a fraction shares one.
-        timeout_s: Seconds after which it is stopped and recorded as timed out.
+        timeout_s: Seconds after which it is stopped and recorded as timed out, two seconds later if it reports no
+            progress.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1
@@ -262,6 +231,7 @@ class Sweep(Section):
         data: Pictures and captions, or embeddings of them: a dataset ``kind`` with its settings.
         image_encoders: Image encoders; none: all that the data brings.
         text_encoders: Text encoders; none: all that the data brings.
+        language_models: Language models in the place of text encoders: images are mapped to their input embeddings.
         connector: What every method trains, and with which objective.
         tasks: What connectors are measured on.
         selection: The metric that pairs are picked and compared by.
@@ -278,6 +248,7 @@ class Sweep(Section):
     """Only some images of each split take part, and only these are embedded."""
     image_encoders: list[EncoderConfig] | None = None
     text_encoders: list[EncoderConfig] | None = None
+    language_models: list[EncoderConfig] | None = None
     first_image_encoders: Annotated[int, Field(gt=0)] | None = None
     """Only the first so many image encoders take part: one list for experiments of growing size."""
     connector: ConnectorConfig = ConnectorConfig()
@@ -321,7 +292,18 @@ class Sweep(Section):
             raise ValueError(f"a seed stands twice: {value}")
         return value
 
-    @field_validator("image_encoders", "text_encoders")
+    @model_validator(mode="before")
+    @classmethod
+    def _language_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or value.get("language_models") is None:
+            return value
+        connector, task = value.get("connector") or {}, "caption_perplexity"
+        defaults = {"tasks": [task], "selection": {"task": task, "metric": "perplexity"}}
+        if not isinstance(connector, Mapping):
+            return {**defaults, **value}
+        return {**defaults, **value, "connector": {"direction": "image_to_text", "loss": "causal_lm", **connector}}
+
+    @field_validator("image_encoders", "text_encoders", "language_models")
     @classmethod
     def _distinct_encoders(cls, value: list[EncoderConfig] | None) -> list[EncoderConfig] | None:
         ids = [encoder.id for encoder in value or []]
@@ -331,6 +313,19 @@ class Sweep(Section):
         if value == []:
             raise ValueError("the list is empty: there would be zero pairs")
         return value
+
+    @model_validator(mode="after")
+    def _one_text_side(self) -> "Sweep":
+        if self.language_models is not None and self.text_encoders is not None:
+            raise ValueError("text_encoders and language_models are both given: list one of them")
+        if self.language_models is not None and self.connector.direction != "image_to_text":
+            raise ValueError("language models are mapped into: connector.direction is image_to_text")
+        return self
+
+    @property
+    def text_side(self) -> list[EncoderConfig] | None:
+        """The text encoders, or the language models in their place."""
+        return self.text_encoders if self.language_models is None else self.language_models
 
     @field_validator("tasks")
     @classmethod

@@ -34,7 +34,7 @@ def encoders_of(sweep: Sweep, dataset: Dataset, modality: Modality) -> dict[str,
         HarnessError: None are written and the data brings none, or one is not what it is said to be.
     """
     own = dataset.own_encoders(modality)
-    configs = sweep.image_encoders if modality == "image" else sweep.text_encoders
+    configs = sweep.image_encoders if modality == "image" else sweep.text_side
     if configs is None:
         if not own:
             raise HarnessError(
@@ -54,8 +54,20 @@ def encoders_of(sweep: Sweep, dataset: Dataset, modality: Modality) -> dict[str,
         known = own[config.id].facts if own else {}
         facts = dict.fromkeys(ENCODER_FACTS) | known | config.facts
         spec = EncoderSpec(config.id, options=config.options, **facts)
-        found[config.id] = SweepEncoder(spec, describe(dataset, spec, modality))
+        info = describe(dataset, spec, modality)
+        if modality == "text" and sweep.text_side is not None:
+            _check_side(sweep, info)
+        found[config.id] = SweepEncoder(spec, info)
     return found
+
+
+def _check_side(sweep: Sweep, info: EncoderInfo) -> None:
+    """Language models are listed as such, and nothing else is."""
+    listed = sweep.language_models is not None
+    if listed != (info.language is not None):
+        what, field = ("no language model", "text_encoders") if listed else ("a language model", "language_models")
+        where = place(sweep.source, "language_models" if listed else "text_encoders")
+        raise HarnessError(f"{info.id!r} is {what}", where=where, fix=f"list it under {field}")
 
 
 def encoder_record(request: BankRequest) -> EncoderRecord:

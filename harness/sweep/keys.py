@@ -47,6 +47,8 @@ def cell_key(
         "rows": _rows_identity(resolved.index),
         "tasks": sorted(_task_identity(resolved, n, images, texts) for n in range(len(sweep.tasks))),
     }
+    if resolved.language:
+        content["banks"] += [resolved.bank(resolved.dataset, "tokens", text).identity for text in texts]
     if isinstance(method, ReadsParams):
         sizes = resolved.sizes(pairs)
         content["params"] = [dict(sizes.image_params), dict(sizes.text_params)]

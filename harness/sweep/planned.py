@@ -31,7 +31,7 @@ class EncoderRecord(Record):
     """Facts about one encoder of the run. ``encode_flops`` and ``encode_s`` cover all rows of the dataset."""
 
     id: str
-    modality: Literal["image", "text"]
+    modality: Literal["image", "text", "tokens"]
     dim: int
     params: int | None = None
     license: str | None = None

@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Int64
 
 from harness.contract.connector import CONNECTORS, ConnectorKind
+from harness.contract.language import Language
 from harness.contract.metric import Metric, measured
-from harness.contract.objective import OBJECTIVES, Objective
+from harness.contract.objective import OBJECTIVES, ObjectiveKind, OfLanguage
 from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
 from harness.contract.registry import near
 from harness.contract.split import Embeddings, Split
-from harness.data.bank import bank_identity, bank_path
+from harness.data.bank import bank_identity, bank_path, stored_as
 from harness.data.base import Dataset, Index
 from harness.data.extract import describe
 from harness.data.request import BankRequest, Extraction
@@ -25,9 +26,10 @@ from harness.objectives.contrastive import as_objective
 from harness.sweep.config import Sweep
 from harness.sweep.datasets import datasets_of
 from harness.sweep.encoders import encoders_of
+from harness.sweep.language import language_of
 from harness.sweep.located import errors_located, place
 from harness.sweep.settings import build_config
-from harness.tasks.base import TASKS, Evaluation, SplitView, Task
+from harness.tasks.base import TASKS, Evaluation, SplitView, Task, TaskOfLanguage
 
 
 class ResolvedSweep:
@@ -43,10 +45,11 @@ class ResolvedSweep:
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
         self.connector = _connector(sweep)
-        self.objective = _objective(sweep)
         self.dataset, own_data = datasets_of(sweep)
         self.images = encoders_of(sweep, self.dataset, "image")
         self.texts = encoders_of(sweep, self.dataset, "text")
+        self.language = language_of(sweep, self.connector, self.texts)
+        self.objective = _objective(sweep, self.language)
         self.tasks = [task_of(sweep, number) for number in range(len(sweep.tasks))]
         self.evaluations = [self._evaluation(number, own_data.get(number)) for number in range(len(self.tasks))]
         metrics, chosen = self.selection_evaluation.metrics, sweep.selection.metric
@@ -96,6 +99,8 @@ class ResolvedSweep:
     def banks(self) -> dict[tuple[str, Modality, str], BankRequest]:
         """Every bank that the sweep needs, by (dataset digest, modality, encoder id)."""
         needed: list[tuple[Dataset, Modality]] = [(self.dataset, "image"), (self.dataset, "text")]
+        if self.language:
+            needed.append((self.dataset, "tokens"))
         needed += [bank for evaluation in self.evaluations for bank in evaluation.banks()]
         requests: dict[tuple[str, Modality, str], BankRequest] = {}
         for dataset, modality in needed:
@@ -165,10 +170,11 @@ class ResolvedSweep:
     def open(self, pairs: tuple[Pair, ...], split: str) -> Split:
         """One split of the main dataset, through the banks of these pairs' encoders."""
         image_rows, caption_rows, owner = self.index.paired(split)
-        labels = self.index.labels
+        labels, texts = self.index.labels, dict.fromkeys(text for _, text in pairs)
         return Split(
             image_banks={i: self.open_bank(self.dataset, "image", i) for i in dict.fromkeys(i for i, _ in pairs)},
-            text_banks={t: self.open_bank(self.dataset, "text", t) for t in dict.fromkeys(t for _, t in pairs)},
+            text_banks={t: self.open_bank(self.dataset, "text", t) for t in texts},
+            token_banks={t: self.open_bank(self.dataset, "tokens", t) for t in (texts if self.language else ())},
             image_rows=image_rows,
             caption_rows=caption_rows,
             caption_image=owner,
@@ -181,17 +187,18 @@ class ResolvedSweep:
 
     def _evaluation(self, number: int, own: Dataset | None) -> Evaluation:
         config, sweep = self.sweep.tasks[number], self.sweep
+        task, dataset, own_data = self.tasks[number], own or self.dataset, own is not None
         try:
-            return self.tasks[number].resolve(
-                config.label, own or self.dataset, list(self.texts), own_data=own is not None
-            )
+            if self.language and isinstance(task, TaskOfLanguage):
+                return task.resolve_language(config.label, dataset, self.language, own_data=own_data)
+            return task.resolve(config.label, dataset, list(self.texts), own_data=own_data)
         except HarnessError as error:
             field = f"tasks.{number}.{error.where}" if error.where else f"tasks.{number}"
             raise HarnessError(error.what, where=place(sweep.source, field), fix=error.fix) from error
 
     def _request(self, dataset: Dataset, spec: EncoderSpec, modality: Modality) -> BankRequest:
         info = describe(dataset, spec, modality)
-        dtype = self.sweep.bank.dtype
+        dtype = stored_as(modality, self.sweep.bank.dtype)
         return BankRequest(
             dataset=dataset,
             spec=spec,
@@ -235,6 +242,13 @@ def _connector(sweep: Sweep) -> ConnectorKind:
         return build_config(found, settings, where="connector", beside=beside)
 
 
-def _objective(sweep: Sweep) -> type[Objective]:
+def _objective(sweep: Sweep, language: Language | None) -> ObjectiveKind:
     with errors_located(sweep.source, "connector.loss"):
-        return as_objective(OBJECTIVES.get(sweep.connector.loss, sweep.root))
+        found = as_objective(OBJECTIVES.get(sweep.connector.loss, sweep.root))
+        if not isinstance(found, OfLanguage):
+            return found
+        if language is None:
+            raise HarnessError(
+                f"{sweep.connector.loss} needs language models", fix="list language_models instead of text_encoders"
+            )
+        return found.of_language(language)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from harness.contract.method import METHODS, Smokes
+from harness.data.sampled import SampleConfig
 from harness.data.splits import SplitConfig
 from harness.errors import MissingData
 from harness.sweep.config import MethodConfig, Resources, Sweep, TaskConfig
@@ -25,7 +26,8 @@ def smoked(sweep: Sweep) -> Sweep:
     """The same sweep with one step per cell, the first seed, and a run name of its own.
 
     Where all banks are there it runs on them; else every encoder is stood in for by a synthetic one of the same
-    name and dimension, and every task's own data by that world and its classes.
+    name and dimension, and every task's own data by that world and its classes. With language models it runs on a few
+    of its own pictures.
     A cell holds no GPU where this machine has none.
 
     Raises:
@@ -33,6 +35,10 @@ def smoked(sweep: Sweep) -> Sweep:
     """
     methods = {label: _one_step(sweep, config) for label, config in sweep.methods.items()}
     small = {"name": f"{sweep.name}-smoke", "methods": methods, "seeds": sweep.seeds[:1], "smoke": True}
+    if sweep.language_models is not None:
+        # No synthetic world holds captions to be read.
+        few = SampleConfig(train=ROWS // 2, validation=ROWS // 4, test=ROWS // 4)
+        return sweep.model_copy(update={**small, "sample": few})
     try:
         resolved = ResolvedSweep(sweep)
         if all(request.done for request in resolved.banks.values()):

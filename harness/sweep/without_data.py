@@ -55,6 +55,8 @@ def with_shapes(sweep: Sweep, missing: MissingData) -> Sweep:
         sweep: A sweep whose files are absent.
         missing: What is absent: raised again where not enough is known without it.
     """
+    if sweep.language_models is not None:
+        raise missing  # on paper they are planned with data of kind shapes, which says what their configs say
     images, texts = (stated_encoders(sweep, modality, missing) for modality in SIDES)
     shapes = {
         side: {name: stated.facts for name, stated in facts.items()}
@@ -124,7 +126,7 @@ def _stated(info: EncoderInfo) -> StatedEncoder:
 
 def _written_encoders(sweep: Sweep, modality: Modality, missing: HarnessError) -> dict[str, StatedEncoder]:
     """Dimensions of one side's encoders: written in the sweep file, or known to the scheme without any download."""
-    configs = sweep.image_encoders if modality == "image" else sweep.text_encoders
+    configs = sweep.image_encoders if modality == "image" else sweep.text_side
     if configs is None:
         own = sweep.data.get(modality)
         if not isinstance(own, dict):

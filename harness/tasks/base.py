@@ -3,15 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.nn import functional
 
 from harness.contract.connector import Connector
+from harness.contract.language import Language
 from harness.contract.metric import Metric, PerQuery
 from harness.contract.pairs import Direction, Pair
 from harness.contract.problem import ScoringCost
@@ -49,8 +50,8 @@ class SplitView:
 
     def rows(
         self, dataset: Dataset, modality: Modality, encoder: str, rows: Int[np.ndarray, " rows"]
-    ) -> Float[Tensor, "rows dim"]:
-        """L2-normalised embeddings of these rows, on the device. Those that were read last are kept for each side."""
+    ) -> Num[Tensor, "rows dim"]:
+        """L2-normalised embeddings (or tokens) of these rows, on the device; those read last are kept for each side."""
         key = (dataset.digest, modality)
         # Tasks may share a dataset and yet ask for other rows of it: another split, or only what has a label.
         if key not in self._last or not self._last[key].are(encoder, rows):
@@ -66,7 +67,7 @@ class LastRead:
 
     encoder: str
     rows: Int[np.ndarray, " rows"]
-    embeddings: Float[Tensor, "rows dim"]
+    embeddings: Num[Tensor, "rows dim"]
 
     def are(self, encoder: str, rows: Int[np.ndarray, " _"]) -> bool:
         """Whether these are the embeddings of this encoder and these rows."""
@@ -100,8 +101,8 @@ class Evaluation(ABC):
         """Query name -> ``[queries]`` unit of each query, which a bootstrap resamples: see ``Index.units``."""
 
     @abstractmethod
-    def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery:
-        """What ``measure`` would give for random answers."""
+    def random(self, split: str, rng: np.random.Generator, metrics: Collection[str]) -> PerQuery | None:
+        """What ``measure`` would give for random answers; None where that is not known."""
 
     @abstractmethod
     def chance(self, split: str) -> Mapping[str, float]:
@@ -136,9 +137,22 @@ class Task(ABC):
         """
 
 
+@runtime_checkable
+class TaskOfLanguage(Protocol):
+    """A task that needs the language models of the sweep."""
+
+    def resolve_language(self, label: str, dataset: Dataset, language: Language, *, own_data: bool) -> Evaluation:
+        """``Task.resolve`` in a sweep with language models."""
+        ...
+
+
 TASKS: Registry[type[Task]] = Registry(
     "task",
-    {"retrieval": "harness.tasks.retrieval:Retrieval", "zero_shot": "harness.tasks.zero_shot:ZeroShot"},
+    {
+        "caption_perplexity": "harness.tasks.caption_perplexity:CaptionPerplexity",
+        "retrieval": "harness.tasks.retrieval:Retrieval",
+        "zero_shot": "harness.tasks.zero_shot:ZeroShot",
+    },
     group="harness.tasks",
 )
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness.connectors.linear import Linear
 from harness.connectors.low_rank import LowRank
 from harness.connectors.mlp import Mlp
+from harness.connectors.prefix import Prefix
 from harness.connectors.stored import described, from_bytes, kind_of, metadata_of, to_bytes
 from harness.contract.connector import CONNECTORS, Connector, ConnectorKind, Dims, StartsAffine, as_connector, layer_of
 from harness.encoders.counting import forward_flops
@@ -23,6 +24,7 @@ KINDS: list[ConnectorKind] = [
     Mlp(hidden_layers=2, width=11),
     Mlp(hidden_layers=3, width=7),
     LowRank(rank=3),
+    Prefix(length=2),
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 DIMS = Dims(6, 9)
@@ -32,7 +34,18 @@ def fresh(kind: ConnectorKind, dims: Dims = DIMS, seed: int = 0) -> Connector:
     return Connector(kind, kind.init(dims, torch.Generator().manual_seed(seed)))
 
 
-def as_module(connector: Connector) -> nn.Sequential:
+class SideBySide(nn.Module):
+    """Outputs of several layers end to end."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([layer(x) for layer in self.layers], dim=-1)
+
+
+def as_module(connector: Connector) -> nn.Module:
     """The connector made of torch's own layers, in the order in which its tensors are listed."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, tensor in connector.tensors.items():
@@ -43,7 +56,7 @@ def as_module(connector: Connector) -> nn.Sequential:
         linear = nn.Linear(inner, outer, bias="bias" in tensors)
         linear.load_state_dict(tensors)
         modules += ([nn.ReLU()] if number and isinstance(connector.kind, Mlp) else []) + [linear]
-    return nn.Sequential(*modules)
+    return SideBySide(modules) if isinstance(connector.kind, Prefix) else nn.Sequential(*modules)
 
 
 def test_every_registered_kind_is_tested_here() -> None:

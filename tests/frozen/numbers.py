@@ -26,15 +26,18 @@ FOLDER = Path(__file__).parent / "numbers"
 
 
 def fingerprint() -> dict[str, str]:
-    """What bit-for-bit equality needs: the libraries' versions and the processor's instructions."""
+    """What bit-for-bit equality needs: the libraries' versions, the processor's instructions, the kernels chosen."""
     import numpy as np
     import torch
+    from threadpoolctl import threadpool_info
 
+    blas = sorted({str(one["architecture"]) for one in threadpool_info() if one.get("architecture")})
     return {
         "torch": torch.__version__.partition("+")[0],
         "numpy": np.__version__,
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
+        "blas": " ".join(blas),
     }
 
 

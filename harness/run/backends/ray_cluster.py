@@ -5,19 +5,23 @@ import os
 import shlex
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.run.interrupts import hear_again
 from harness.sweep.planned import PlannedCell
 
-# Read when ray is imported: quiet, no per-trial log files, and Ctrl-C is ours to handle.
+# Read when ray is imported: quiet, no per-trial log files, and signals are ours to handle.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the sweep tells them
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # it answers SIGTERM with a dump of its stack
 
 import ray
 
@@ -25,33 +29,104 @@ CONNECT_S = 5.0
 """Seconds that a cluster's port is given to answer."""
 
 
+class _Session(threading.Thread):
+    """Ray, started in a thread that lives as long as it does: Linux ends Ray's processes with the thread they are of.
+
+    Meanwhile the main thread goes on, and hears signals: Ray half started would leave processes behind.
+
+    Args:
+        options: Of ``ray.init``.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(name="ray", daemon=True)
+        self._options = options
+        self._up, self._over = threading.Event(), threading.Event()
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Start, and wait for the end."""
+        try:
+            logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # it misses SIGTERM, which is ours
+            ray.init(**self._options)
+        except Exception as error:
+            self._error = error
+        self._up.set()
+        self._over.wait()
+
+    def wait(self) -> None:
+        """Wait until Ray is there.
+
+        Raises:
+            HarnessError: It is not.
+        """
+        self._up.wait()
+        hear_again()
+        if isinstance(self._error, ConnectionError | ValueError | RuntimeError):
+            raise HarnessError(
+                f"no Ray cluster answers at {self._options['address']!r}: {self._error}",
+                where="--address",
+                fix="start one with ray start --head, or leave --address out",
+            ) from self._error
+        if self._error:
+            raise self._error
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        self._up.wait()
+        if self._error is None:
+            ray.shutdown()
+        self._over.set()
+
+
+_ahead: list[_Session] = []
+"""The session that ``started_ahead`` has begun and no ``cluster`` has taken yet."""
+
+
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """Join the cluster, or start one here for the length of the sweep."""
-    if ray.is_initialized():
+def started_ahead(address: str | None) -> Iterator[None]:
+    """Begin to start Ray here while other things are done, for a ``cluster`` inside; joining one takes no time."""
+    if address is not None or ray.is_initialized():
         yield
         return
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        options |= {"include_dashboard": False, "address": "local"}
-        if " " in sys.executable:
-            # Ray starts workers through a shell without quoting the interpreter's path.
-            options |= {"runtime_env": {"py_executable": shlex.quote(sys.executable)}}
-    else:
-        _check_address(address)
-        _use_token()
-    try:
-        ray.init(**{"address": address, **options})
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise HarnessError(
-            f"no Ray cluster answers at {address!r}: {error}",
-            where="--address",
-            fix="start one with ray start --head, or leave --address out",
-        ) from error
+    _ahead.append(_Session(_options(None)))
+    _ahead[0].start()
     try:
         yield
     finally:
-        ray.shutdown()
+        while _ahead:
+            _ahead.pop().close()
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Join the cluster, or start one here for the length of the sweep."""
+    if _ahead and address is None:
+        session = _ahead.pop()
+    elif ray.is_initialized():
+        yield
+        return
+    else:
+        if address is not None:
+            _check_address(address)
+            _use_token()
+        session = _Session(_options(address))
+        session.start()
+    try:
+        session.wait()
+        yield
+    finally:
+        session.close()
+
+
+def _options(address: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is not None:
+        return options | {"address": address}
+    if " " in sys.executable:
+        # Ray starts workers through a shell without quoting the interpreter's path.
+        options |= {"runtime_env": {"py_executable": shlex.quote(sys.executable)}}
+    return options | {"include_dashboard": False, "address": "local"}
 
 
 def _check_address(address: str) -> None:

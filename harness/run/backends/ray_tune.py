@@ -5,6 +5,7 @@ would run finished trials again. A worker writes its cell to the store itself.
 """
 
 import hashlib
+import logging
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -21,13 +22,15 @@ from harness.contract.stopping import AsyncPolicy
 from harness.errors import HarnessError, StorageFailed
 from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
-from harness.run.backends.interrupts import interrupted, noted_interrupts
+from harness.run.backends.last_words import crash, how_it_died, hung
 from harness.run.backends.ray_cluster import check_resources, cluster
 from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, UNWRITTEN, Rungs, reported, trial
 from harness.run.cell_records import cell_record
+from harness.run.interrupts import interrupted, stoppable
 from harness.run.records import CellRecord
 from harness.run.stopping import next_wave, stop
 from harness.run.store import RunStore
+from harness.run.watchdog import late
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -49,19 +52,30 @@ class RayTune(Backend):
         """Run the cells on a Ray cluster."""
         for left in Path(store.where).glob(f"{SCRATCH}*"):  # by a killed sweep; a live one would hold the run's lock
             shutil.rmtree(left, ignore_errors=True)
-        with noted_interrupts(), cluster(options.address):
-            check_resources(cells)
-            while cells:
-                races: dict[tuple[str, int], list[PlannedCell]] = {}
-                for cell in cells:
-                    if isinstance(plan.methods[cell.label].method, AsyncPolicy):
-                        races.setdefault((cell.label, cell.seed), []).append(cell)
-                racing = {cell.key for race in races.values() for cell in race}
-                if together := [cell for cell in cells if cell.key not in racing]:
-                    _wave(plan, store, together, listener)
-                for race in races.values():
-                    _race(plan, store, race, listener)
-                cells = next_wave(plan, store, cells)
+        with stoppable():
+            try:
+                with cluster(options.address):
+                    check_resources(cells)
+                    _waves(plan, store, cells, listener)
+            except Exception:
+                if interrupted():  # a cluster that heard the signal too is gone already
+                    raise KeyboardInterrupt from None
+                raise
+
+
+def _waves(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
+    """Run these cells, then what they make possible, until nothing is left."""
+    while cells:
+        races: dict[tuple[str, int], list[PlannedCell]] = {}
+        for cell in cells:
+            if isinstance(plan.methods[cell.label].method, AsyncPolicy):
+                races.setdefault((cell.label, cell.seed), []).append(cell)
+        racing = {cell.key for race in races.values() for cell in race}
+        if together := [cell for cell in cells if cell.key not in racing]:
+            _wave(plan, store, together, listener)
+        for race in races.values():
+            _race(plan, store, race, listener)
+        cells = next_wave(plan, store, cells)
 
 
 def _wave(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
@@ -121,6 +135,7 @@ def _fit(
         trainable,
         param_space={
             "run": store.where,
+            "words": str(scratch / "words"),
             "stamp": hashlib.sha256(manifest.encode()).hexdigest(),
             "key": tune.grid_search([cell.key for cell in cells]),
         },
@@ -136,6 +151,7 @@ def _fit(
             verbose=0,
         ),
     )
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it says of failed trials, the sweep says
     try:
         tuner.fit()
     except Exception as error:
@@ -245,12 +261,13 @@ class _RaceCallback(_Callback):
 
 
 def _lost(plan: Plan, store: RunStore, cell: PlannedCell, trial: Any) -> CellRecord:
-    """The record of a cell whose worker failed or died (out of memory, say) before it could write one."""
+    """The record of a cell whose worker failed or died before it could write one."""
     ledger = Ledger()
     Attempt(store, cell.key, ledger).book_wasted()
     trace = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).is_file() else ""
-    last = trace.rpartition("Failure #")[2].strip()
-    raised = 'File "' in last  # an exception outside of run_cell, with its traceback, and not a process that died
-    end = (last.splitlines() or [""])[-1].strip()
-    error = end if raised else f"the worker process died (out of memory?): {end}"
+    words = Path(trial.config["words"])
+    if hung(words, cell.key):
+        limit_s = plan.methods[cell.label].config.resources.timeout_s or 0.0
+        return cell_record(plan, cell, "timeout", ledger, error=late(limit_s))
+    error = crash(words, cell.key) or how_it_died(trace.rpartition("Failure #")[2].strip())
     return cell_record(plan, cell, "failed", ledger, error=error, traceback=trace or None)

@@ -1,13 +1,18 @@
 """What runs in Ray's worker processes: one cell of a run, or one pair's rungs in turn."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from harness.contract.stopping import AsyncPolicy
 from harness.errors import StorageFailed
+from harness.run.backends.last_words import hung, last_words
+from harness.run.cell_records import cell_record
 from harness.run.records import CellRecord
+from harness.run.store import RunStore
+from harness.run.watchdog import late
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -20,17 +25,31 @@ no error of the trial, which Tune would try again, and for each of thousands of 
 
 
 def trial(config: dict[str, Any]) -> None:
-    """Run one cell."""
-    from harness.run.cell import run_cell
+    """Run one cell, unless a worker that was lost afterwards has written its record."""
     from harness.run.reopen import reopen
 
     plan, store = reopen(config["run"], config["stamp"])
+    cell = plan.by_key[config["key"]]
     try:
-        record = run_cell(plan, store, plan.by_key[config["key"]])
+        record = store.record(cell.key) if store.has(cell.key) else _run(config, plan, store, cell)
     except StorageFailed as failed:
         tune.report({UNWRITTEN: [failed.what, failed.where, failed.fix]})
         return
     tune.report({"status": record.status})
+
+
+def _run(config: dict[str, Any], plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
+    from harness.run.cell import run_cell
+
+    folder = Path(config["words"])
+    if hung(folder, cell.key):  # it would hang again
+        record = cell_record(
+            plan, cell, "timeout", error=late(plan.methods[cell.label].config.resources.timeout_s or 0)
+        )
+        store.write_cell(record)
+        return record
+    with last_words(folder, cell.key) as words:
+        return run_cell(plan, store, cell, own_process=True, words=words)
 
 
 def reported(plan: Plan, cell: PlannedCell, record: CellRecord) -> dict[str, Any]:
@@ -58,7 +77,6 @@ class Rungs(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run the next rung; the first time, report the rung that ran last in an earlier sweep, if there is one."""
-        from harness.run.cell import run_cell
         from harness.run.reopen import reopen
 
         plan, store = reopen(self._config["run"], self._config["stamp"])
@@ -68,9 +86,9 @@ class Rungs(tune.Trainable):
         self._passed += 1
         cell = rungs[self._passed]
         record = store.record(cell.key) if store.has(cell.key) else None
-        if record is None or record.status in ("skipped", "failed", "timeout"):
+        if record is None or record.status == "skipped":
             try:
-                record = run_cell(plan, store, cell)
+                record = _run(self._config, plan, store, cell)
             except StorageFailed as failed:
                 told = [failed.what, failed.where, failed.fix]
                 return {SPENT: 0, SCORE: math.nan, RUNG: cell.key, "done": True, UNWRITTEN: told}

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from harness.run.attempts import attempted
 from harness.run.backends.base import Backend, BackendOptions, Listener
 from harness.run.cell import run_cell
+from harness.run.interrupts import interrupted, stoppable
 from harness.run.stopping import next_wave
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
@@ -16,10 +18,15 @@ class Serial(Backend):
     def run(
         self, plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions
     ) -> None:
-        """Run the cells in order."""
+        """Run the cells in order, those last that an earlier sweep did not get through: one may end the process."""
         del options
-        while cells:
-            for cell in cells:
-                listener.started(cell)
-                listener.finished(run_cell(plan, store, cell))
-            cells = next_wave(plan, store, cells)
+        unsure = attempted(store)
+        cells = sorted(cells, key=lambda cell: cell.key in unsure)
+        with stoppable():
+            while cells:
+                for cell in cells:
+                    if interrupted():
+                        raise KeyboardInterrupt
+                    listener.started(cell)
+                    listener.finished(run_cell(plan, store, cell))
+                cells = next_wave(plan, store, cells)

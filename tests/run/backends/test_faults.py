@@ -7,11 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+MARK = "HARNESS_TESTS_STARTED_BY"
+"""An environment variable that every process of a command inherits."""
+
+LINE = "interrupted: what had finished is kept; the same command finishes the rest"
 
 SLOW = """
     import os
@@ -72,9 +78,9 @@ def undisturbed(slow) -> dict[str, str]:
     return {key: metrics for key, (_, metrics) in cells(slow.folder / "undisturbed").items()}
 
 
-def begin(project) -> subprocess.Popen[str]:
+def begin(project, *args: str) -> subprocess.Popen[str]:
     """The sweep in a process group of its own, as a shell starts it."""
-    command = [sys.executable, "-m", "harness", "sweep", "world.yaml"]
+    command = [sys.executable, "-m", "harness", *(args or ("sweep", "world.yaml"))]
     return subprocess.Popen(
         command,
         cwd=project.folder,
@@ -82,7 +88,32 @@ def begin(project) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env=os.environ | {MARK: str(project.folder)},
+        preexec_fn=heeding_signals,
     )
+
+
+def heeding_signals() -> None:
+    """As in a terminal, also where these tests themselves run in the background or under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def left_behind(project) -> list[str]:
+    """Command lines of processes that a command of ``begin`` started, in whatever session, and that still run."""
+    mark, found = f"{MARK}={project.folder}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def nothing_is_left_behind(project) -> None:
+    deadline = time.monotonic() + 60
+    while left := left_behind(project):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
 
 
 def wait_until(condition: Callable[[], bool], sweep: subprocess.Popen[str]) -> None:
@@ -104,19 +135,56 @@ def finish(slow, before: dict[str, tuple[int, str]], undisturbed: dict[str, str]
     assert left == []
 
 
-def test_ctrl_c_stops_cleanly_and_the_same_command_finishes(slow, undisturbed) -> None:
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [
+        (signal.SIGINT, os.killpg),
+        (signal.SIGTERM, os.kill),  # as Kubernetes sends it: to one process
+        (signal.SIGTERM, os.killpg),  # as Slurm sends it: to all, Ray's own among them
+        (signal.SIGHUP, os.killpg),
+    ],
+    ids=["ctrl-c", "sigterm", "sigterm to all", "sighup to all"],
+)
+def test_a_signal_stops_cleanly_and_the_same_command_finishes(slow, undisturbed, number: int, send: Callable) -> None:
     sweep = begin(slow)
     wait_until(lambda: len(cells(slow.folder / "runs")) >= 3, sweep)
-    os.killpg(sweep.pid, signal.SIGINT)
-    out, err = sweep.communicate(timeout=60)
+    send(sweep.pid, number)
+    out, err = sweep.communicate(timeout=120)
     assert sweep.returncode == 130, out + err
-    assert "interrupted: what had finished is kept; the same command finishes the rest" in err
+    assert err.splitlines()[-1] == LINE
     assert "Traceback" not in out + err
+    assert "***" not in out + err, "a stack dump of Ray's"
     before = cells(slow.folder / "runs")
     assert 3 <= len(before) < 12
-    time.sleep(2)
+    nothing_is_left_behind(slow)
     assert cells(slow.folder / "runs") == before, "a worker went on after the interrupt"
     finish(slow, before, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_workers_start_stops_cleanly(slow, number: int) -> None:
+    sweep = begin(slow)
+    wait_until(lambda: any("raylet" in line for line in left_behind(slow)), sweep)
+    time.sleep(1)
+    os.kill(sweep.pid, number)
+    out, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130, out + err
+    assert err.splitlines()[-1] == LINE
+    assert "Traceback" not in out + err
+    nothing_is_left_behind(slow)
+
+
+def test_a_second_signal_stops_at_once(slow, undisturbed) -> None:
+    sweep = begin(slow)
+    wait_until(lambda: len(cells(slow.folder / "runs")) >= 3, sweep)
+    os.kill(sweep.pid, signal.SIGINT)
+    time.sleep(0.7)
+    os.kill(sweep.pid, signal.SIGINT)
+    out, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, out + err
+    assert "the same command finishes the rest" in err.splitlines()[-1]
+    nothing_is_left_behind(slow)
+    finish(slow, cells(slow.folder / "runs"), undisturbed)
 
 
 def test_a_killed_worker_costs_its_cell_one_more_try(slow, undisturbed) -> None:

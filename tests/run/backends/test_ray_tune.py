@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 from unittest.mock import Mock
 
 import pytest
@@ -91,6 +92,7 @@ def test_a_cell_whose_worker_is_lost_is_recorded_with_the_reason(world, tmp_path
 
     class Trial:
         error_file = str(tmp_path / "error.txt") if trace else None
+        config: ClassVar = {"words": str(tmp_path / "words")}
 
     (tmp_path / "error.txt").write_text(trace)
     plan = world.plan()
@@ -120,18 +122,18 @@ def test_an_address_where_nobody_answers_is_one_line(monkeypatch: pytest.MonkeyP
 
 
 def test_ctrl_c_is_not_lost_where_a_library_swallows_it(world) -> None:
-    from harness.run.backends.interrupts import noted_interrupts
     from harness.run.backends.ray_tune import _Callback
+    from harness.run.interrupts import stoppable
 
     plan = world.plan()
     callback = _Callback(plan, world.store(plan), Mock(spec=Listener))
     before = signal.getsignal(signal.SIGINT)
-    with noted_interrupts():
+    with stoppable():
         callback.on_step_begin(0, [])
         with suppress(KeyboardInterrupt):  # as a bare except in a library's clean-up would
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             callback.on_step_begin(1, [])
     assert signal.getsignal(signal.SIGINT) is before
-    with noted_interrupts():
+    with stoppable():
         callback.on_step_begin(0, [])

@@ -1,0 +1,48 @@
+"""What planning knows of a causal language model. Needs no torch."""
+
+from dataclasses import dataclass
+
+from harness.contract.flops import linear_forward
+
+
+@dataclass(frozen=True)
+class LanguageShape:
+    """What is known of a language model before its weights are read.
+
+    Attributes:
+        dim: Dimension of its input embeddings.
+        layers: Number of blocks.
+        width: Width of attention in every block: heads x head dimension.
+        weights: Entries of the weight matrices of all blocks together, without embeddings and head.
+        vocabulary: Number of tokens that are told apart.
+        context: Longest sequence.
+        tokens: Width of its token tables: captions are cut there, end token included.
+    """
+
+    dim: int
+    layers: int
+    width: int
+    weights: int
+    vocabulary: int
+    context: int
+    tokens: int
+
+    def length(self, prefix: int) -> int:
+        """Positions that are read: start, prefix, and the caption without its last token."""
+        return prefix + self.tokens
+
+    def forward_flops(self, rows: int, prefix: int) -> float:
+        """FLOPs of the losses of so many captions: blocks, attention and head."""
+        length = self.length(prefix)
+        attention = 4.0 * self.layers * rows * length * length * self.width
+        head = linear_forward(rows * self.tokens, self.dim, self.vocabulary)
+        return linear_forward(rows * length, self.weights, 1) + attention + head
+
+    def step_flops(self, rows: int, prefix: int) -> float:
+        """The same with the gradient of the inputs: no weight has one.
+
+        Every matrix product with a weight has one more backward, every product of two activations two more.
+        """
+        length = self.length(prefix)
+        attention = 4.0 * self.layers * rows * length * length * self.width
+        return 2 * self.forward_flops(rows, prefix) + attention
