@@ -154,6 +154,7 @@ DATASETS: Registry[DatasetKind] = Registry(
     "dataset kind",
     {
         "manifest": "harness.data.manifest:ManifestDataset",
+        "folder": "harness.data.folder:FolderDataset",
         "packaged": "harness.data.packaged:PackagedDataset",
         "torchvision": "harness.data.torchvision:TorchvisionDataset",
         "precomputed": "harness.data.precomputed:PrecomputedDataset",
