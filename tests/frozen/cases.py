@@ -32,6 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "hyper_align_published": {**SMALL, "batch_size": 64, "pairs_per_step": 2, "precision": "fp32"},
     "joint_polished": {"updates": 4, "batch_size": 32, "pairs_per_step": 3, "space_dim": 8},
     "largest": {},
+    "least_squares": {},
     "logme": SAMPLE,
     "low_rank": TRAINED,
     "mutual_knn": SAMPLE,
