@@ -121,6 +121,15 @@ def test_an_address_where_nobody_answers_is_one_line(monkeypatch: pytest.MonkeyP
         pass
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, also where this process was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_is_not_lost_where_a_library_swallows_it(world) -> None:
     from harness.run.backends.ray_tune import _Callback
     from harness.run.interrupts import stoppable
