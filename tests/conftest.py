@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Its deadline would be a test of the clock: a busy machine is no failure.
-hypothesis.settings.register_profile("no clock", deadline=None)
+NO_FAILURE = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
+hypothesis.settings.register_profile("no clock", deadline=None, suppress_health_check=NO_FAILURE)
 hypothesis.settings.load_profile("no clock")
 
 CHECKED = [
