@@ -68,9 +68,15 @@ def write_plots(analysis: Analysis, into: Blobs) -> dict[str, list[str]]:
     return written
 
 
+PLACES = ("source", "storage")
+"""Fields of a sweep that are paths of a machine."""
+
+
 def save(figure: Figure, into: Blobs, stem: str, run: str, parameters: object) -> list[str]:
     """Write ``stem.png`` and ``stem.pdf``, with the run's name and parameters in their metadata."""
     title = f"{run}: {stem.rpartition('/')[2]}"
+    if isinstance(parameters, Mapping):  # where it lay is nobody's business, and changes no number
+        parameters = {key: value for key, value in parameters.items() if key not in PLACES}
     written = json.dumps(parameters, sort_keys=True, default=str)
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Description": written, "Software": "stitch-harness"},

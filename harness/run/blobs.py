@@ -12,6 +12,7 @@ Every implementation keeps these, and the run store relies on nothing else:
 import errno
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -158,10 +159,13 @@ class FolderBlobs:
             path.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove temporary files."""
+        """Remove temporary files, and the hidden folders of backends that died."""
         for path in self._folder.rglob(".*"):
             if path.suffix in (".tmp", ".new") and path.is_file():
                 path.unlink(missing_ok=True)
+        for path in self._folder.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):

@@ -75,12 +75,12 @@ def test_a_file_system_without_links_still_gives_a_name_once(
 def test_what_a_dead_put_left_is_tidied_and_nothing_else(tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     blobs.put("cells/k.json", b"x")
-    kept = tmp_path / ".tune"
-    kept.mkdir()
+    (tmp_path / ".hidden").write_bytes(b"a user's")
+    (tmp_path / ".tune-0a" / "words").mkdir(parents=True)  # a killed backend's
     for name in (".k.json.0a.tmp", ".lock.json.0b.new", ".lock.json.0b.new.0c.tmp"):
         (tmp_path / "cells" / name).write_bytes(b"half")
     blobs.tidy()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".tune", "cells", "k.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".hidden", "cells", "k.json"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,10 @@ from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
 SCRATCH = ".tune"
-"""What the folders of a run for Tune's own files begin with: one for each wave, which every node must see."""
+"""What the folders of a run for Tune's own files begin with: one for each wave, which every node must see.
+
+A killed sweep leaves one; ``Blobs.tidy`` removes hidden folders before the next sweep begins.
+"""
 
 WORKER_RETRIES = 1
 """Times a cell is tried again when its worker process dies under it."""
@@ -50,8 +53,6 @@ class RayTune(Backend):
         self, plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener, options: BackendOptions
     ) -> None:
         """Run the cells on a Ray cluster."""
-        for left in Path(store.where).glob(f"{SCRATCH}*"):  # by a killed sweep; a live one would hold the run's lock
-            shutil.rmtree(left, ignore_errors=True)
         with stoppable():
             try:
                 with cluster(options.address):
