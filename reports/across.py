@@ -12,10 +12,12 @@ from matplotlib.lines import Line2D
 from harness.run.blobs import Blobs
 from harness.run.store import RunStore
 from reports.analysis import Analysis, analyse
-from reports.curves import mean_point
+from reports.checkpoints import mean_point
+from reports.figures.axes import STYLE
+from reports.figures.curves import flops_axis, mark_epochs
 from reports.frames import summary_frame
 from reports.palette import MARKERS, OKABE_ITO
-from reports.plots import STYLE, flops_axis, mark_epochs, save
+from reports.plots import save
 from reports.ranking import oriented
 from reports.traces import trace
 
@@ -82,8 +84,9 @@ def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
             scores = np.array([np.nanmean(point.scores) for point in points])
             shown = oriented(scores, higher_is_better=selection.higher_is_better)
             colour = colours.setdefault(label, OKABE_ITO[len(colours) % len(OKABE_ITO)])
-            axis.plot([point.flops for point in points], shown, color=colour, marker=markers[run], ms=4, lw=1.2)
-            mark_epochs(axis, points, list(shown), below=number % 2 == 1)
+            flops = [point.flops for point in points]
+            axis.plot(flops, shown, color=colour, marker=markers[run], ms=4, lw=1.2)
+            mark_epochs(axis, flops, [point.epoch for point in points], list(shown), below=number % 2 == 1)
         axis.set_ylabel(f"validation {selection.metric}, mean over pairs")
     if not colours:
         return None

@@ -3,7 +3,7 @@
 from harness.contract.ledger import PHASES
 from reports import formatting
 from reports.analysis import Analysis
-from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
+from reports.entries import COSTS, QUALITIES, frontier_entries, undominated
 from reports.schema import Spent, ViewEntry
 from reports.tables import TextTable
 from reports.wording import budget_text

@@ -17,6 +17,7 @@ from reports.build import Report, build_report
 from reports.intervals import connector_intervals
 from reports.picks import picked_pair
 from reports.schema import Summary
+from reports.tidy import Frames, frames_of
 
 COLUMNS = ("image", "text", "method", "seed", "split", "task", "metric", "value")
 
@@ -84,6 +85,10 @@ class OpenRun:
                 ]
                 rows += found or [(*head, "validation", None, "score", pair.score)]
         return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+
+    def frames(self) -> Frames:
+        """The run as frames of pairs, methods, curves and costs, which the figures of ``reports`` are drawn from."""
+        return frames_of(analyse(self.store))
 
     def connector(self, method: str, pair: Pair | None = None, *, seed: int | None = None) -> Connector:
         """A trained connector.

@@ -26,7 +26,7 @@ from reports.drawn.canvas import (
 from reports.drawn.labels import Box, placed
 from reports.drawn.marks import Look, legend, looks, mark
 from reports.drawn.panel import Drawing, Panel
-from reports.frontier import QUALITIES, Cost, FrontierRow, Quality, placed_entries, staircase, undominated
+from reports.entries import QUALITIES, Cost, FrontierRow, Quality, placed_entries, staircase, undominated
 from reports.wording import budget_text, pair_name
 
 TITLES: dict[Quality, str] = {
