@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reports.figures.curves import curves
     from reports.figures.heatmap import heatmap
     from reports.figures.ranks import ranks
+    from reports.figures.scaling import scaling
     from reports.figures.worth import connectors, frontier
 
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "frontier": "worth",
     "heatmap": "heatmap",
     "ranks": "ranks",
+    "scaling": "scaling",
 }
 """Figure -> its module in ``reports.figures``."""
 
@@ -36,4 +38,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
 
 
-__all__ = ["connectors", "costs", "curves", "frontier", "heatmap", "ranks"]
+__all__ = ["connectors", "costs", "curves", "frontier", "heatmap", "ranks", "scaling"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -13,13 +14,17 @@ from harness.run.blobs import Blobs
 from harness.run.store import RunStore
 from reports.analysis import Analysis, analyse
 from reports.checkpoints import mean_point
+from reports.exponents import exponent_frame, exponents, scaling_frame, sizes_that_differ
 from reports.figures.axes import STYLE
 from reports.figures.curves import flops_axis, mark_epochs
+from reports.figures.scaling import scaling
 from reports.frames import summary_frame
 from reports.palette import MARKERS, OKABE_ITO
 from reports.plots import save
 from reports.ranking import oriented
 from reports.traces import trace
+
+QUANTITIES: tuple[Literal["flops", "seconds", "mean_gap"], ...] = ("flops", "seconds", "mean_gap")
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,32 @@ def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
     return figure
 
 
+def scaling_figure(frame: pd.DataFrame) -> Figure | None:
+    """FLOPs, seconds and mean gap against what the runs differ in; None where no method has been run at two sizes."""
+    sizes = sizes_that_differ(frame)
+    if not sizes:
+        return None
+    figure = Figure(figsize=(5.6 * len(sizes), 10.5))
+    panels = figure.subplots(3, len(sizes), squeeze=False)
+    for row, quantity in zip(panels, QUANTITIES, strict=True):
+        for axis, size in zip(row, sizes, strict=True):
+            scaling(frame, axis, size=size, quantity=quantity)
+    return figure
+
+
 def write_across(analyses: Mapping[str, Analysis], into: Blobs) -> list[str]:
-    """Write ``across.csv`` and the figure ``across.png`` and ``.pdf``; returns their places."""
+    """Write ``across.csv`` and its figure, and where runs differ in size ``scaling.csv`` and its figure.
+
+    Returns:
+        Their places.
+    """
     into.put("across.csv", across_frame(analyses).to_csv(index=False).encode())
+    written, sizes = ["across.csv"], scaling_frame(analyses)
     with mpl.rc_context(STYLE):
-        figure = across_figure(analyses)
-        drawn = [] if figure is None else save(figure, into, "across", ", ".join(analyses), list(analyses))
-    return [f"{into.where}/{name}" for name in ("across.csv", *drawn)]
+        for name, figure in (("across", across_figure(analyses)), ("scaling", scaling_figure(sizes))):
+            if figure is not None:
+                written += save(figure, into, name, ", ".join(analyses), list(analyses))
+    if found := exponents(sizes):
+        into.put("scaling.csv", exponent_frame(found).to_csv(index=False).encode())
+        written.append("scaling.csv")
+    return [f"{into.where}/{name}" for name in written]

@@ -1,5 +1,6 @@
 """A run as an object: its summary, every number of it as a tidy frame, its connectors."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from harness.contract.pairs import Pair
 from harness.contract.registry import near
 from harness.errors import HarnessError
 from harness.export.folder import export_connector, finished_connector
+from harness.export.illustrate import illustrate
 from harness.run.store import RunStore
 from reports.analysis import analyse
 from reports.build import Report, build_report
@@ -117,6 +119,11 @@ class OpenRun:
         chosen = pair or self.picked(method)
         return export_connector(self.store, method, chosen, Path(out), seed=seed, intervals=connector_intervals)
 
-    def report(self) -> Report:
-        """Write the report (``report/index.html`` below the run) and return what it says."""
-        return build_report(self.store)
+    def report(self, *, pictures: bool = True) -> Report:
+        """Write the report (``report/index.html`` below the run) and return what it says.
+
+        Args:
+            pictures: Search the test pictures for the page, where the data are pictures with captions and still there;
+                what is stored of it already is shown in any case.
+        """
+        return build_report(self.store, illustrate=partial(illustrate, self.store) if pictures else None)
