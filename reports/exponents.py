@@ -50,8 +50,9 @@ class Exponent:
     @property
     def says(self) -> str:
         """``1.02 (0.98 to 1.05), 4 to 900``."""
-        spread = f" ({self.low:.2f} to {self.high:.2f})" if np.isfinite(self.low) else ""
-        return f"{self.value:.2f}{spread}, {self.first:g} to {self.last:g}"
+        value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))  # no -0.00
+        spread = f" ({low} to {high})" if np.isfinite(self.low) else ""
+        return f"{value}{spread}, {self.first:g} to {self.last:g}"
 
 
 def scaling_frame(analyses: Mapping[str, Analysis]) -> pd.DataFrame:

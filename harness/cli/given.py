@@ -14,7 +14,7 @@ from harness.cli.common import open_sweep, overrides_of, quiet_libraries
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.run.store import RunStore
     from harness.sweep.config import Sweep
@@ -31,7 +31,7 @@ NAME = "sweep.yaml"
 def given_sweep(
     verb: Literal["pick", "sweep"],
     sweep_file: Path | None,
-    sides: dict[str, str | None],
+    sides: Mapping[str, str | None],
     data: str | None,
     sets: Sequence[str],
     seeds: str | None,
@@ -90,7 +90,7 @@ def names_of(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _first(rows: int, sides: dict[str, str | None]) -> dict[str, Any]:
+def _first(rows: int, sides: Mapping[str, str | None]) -> dict[str, Any]:
     """What ``harness init`` would write for these encoders, but for its data and encoders."""
     from harness.sweep.starting import batch_for, first_file
 

@@ -67,8 +67,8 @@ def scaling(
         else:
             axis.axhline(0, color="#555555", lw=1, ls="--")
             axis.set_ylabel(f"mean gap ({frame['metric'].iloc[0] if 'metric' in frame else 'metric'}; positive: worse)")
-        if said:
-            axis.legend(fontsize=7, frameon=False, title="exponent (slopes), sizes", title_fontsize=7)
-        elif len(shown):
-            axis.legend(fontsize=7, frameon=False)
+        if len(shown):  # above the panel, where it covers no line
+            title = "exponent (slopes between neighbours), sizes" if said else None
+            place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+            axis.legend(fontsize=7, frameon=False, title=title, title_fontsize=7, ncols=2, **place)
     return axis

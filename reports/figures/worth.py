@@ -92,17 +92,15 @@ def entries_of(frame: pd.DataFrame) -> list[FrontierRow]:
     """The methods of a frame that can be placed: those whose cost is known."""
     found = []
     for row in frame.to_dict("records"):
-        spent = {cost: _number(row.get(cost)) for cost in ("flops", "seconds")}
+        flops, seconds = (_number(row.get(cost)) for cost in ("flops", "seconds"))
         numbers = {name: _number(row.get(name)) for name in ("spearman", "regret", "mean_score", "delivered")}
         if row.get("pairs_scored", 0) != row.get("pairs", 0):
             numbers["mean_score"] = None  # a mean over some pairs cannot be compared with one over all
-        if any(value is not None for value in spent.values()):
-            flops, seconds = (float("nan") if spent[c] is None else spent[c] for c in ("flops", "seconds"))
+        if flops is not None or seconds is not None:
+            spent = [float("nan") if value is None else value for value in (flops, seconds)]
             better = bool(row.get("higher_is_better", True))
             own = bool(row.get("reference", False))
-            found.append(
-                FrontierRow(str(row["method"]), flops, seconds, reference=own, higher_is_better=better, **numbers)
-            )
+            found.append(FrontierRow(str(row["method"]), *spent, reference=own, higher_is_better=better, **numbers))
     return found
 
 
@@ -133,8 +131,11 @@ class Setting:
             if row.get("reference", False):
                 own = f"{row['method']}'s own"
                 mean = row.get("mean_score") if row.get("pairs_scored") == row.get("pairs") else None
-                lines: list[tuple[Quality, object, str]] = [("mean_score", mean, own)]
-                lines += [("delivered", row.get("delivered"), own), ("spearman", row.get("spearman"), "noise ceiling")]
+                lines: list[tuple[Quality, object, str]] = [
+                    ("mean_score", mean, own),
+                    ("delivered", row.get("delivered"), own),
+                    ("spearman", row.get("spearman"), "noise ceiling"),
+                ]
                 for quality, given, text in lines:
                     if (value := _number(given)) is not None:
                         levels[quality] = value, "--", text

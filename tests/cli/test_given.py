@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from harness.cli.given import given_sweep
 from tests.pictures import captioned_pictures
 
 OPTIONS = ["--data", "rows.csv", "--image-encoders", "packaged:pixels16", "--text-encoders", "packaged:glove50"]
@@ -33,12 +34,11 @@ def test_a_sweep_needs_no_file_and_goes_on_with_the_one_that_it_writes(pictures)
     assert "nothing to run" in err, "the same options are the same run"
 
 
-def test_the_options_stand_for_what_init_writes(pictures) -> None:
+def test_the_options_stand_for_what_init_writes(pictures, monkeypatch) -> None:
     """All but the place of the data: a file says it from its own folder."""
     assert pictures.invoke("init", "rows.yaml", *OPTIONS)[0] == 0
     mine = yaml.safe_load((pictures.folder / "rows.yaml").read_text())
-    from harness.cli.given import given_sweep
-
+    monkeypatch.chdir(pictures.folder)
     sides = {"image_encoders": "packaged:pixels16", "text_encoders": "packaged:glove50"}
     config, text = given_sweep("sweep", None, sides, str(pictures.folder / "rows.csv"), [], None, None)
     theirs = yaml.safe_load(text)

@@ -33,7 +33,7 @@ def test_every_verb_has_an_example_that_it_takes(verb: str) -> None:
         words = shlex.split(line.partition(" > ")[0])
         assert words[:2] == ["harness", verb]
         with VERBS[verb].make_context(verb, words[2:], resilient_parsing=False) as context:
-            assert context.params
+            assert context.command is VERBS[verb]
         for word in words[2:]:
             if word.startswith("sweeps/"):
                 assert (ROOT / word).is_file(), word
