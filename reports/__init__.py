@@ -1,20 +1,12 @@
 """Figures of runs, each a function of a data frame and, if given, of the ``ax`` to draw into.
 
-``import reports`` is light; matplotlib is imported by the first figure.
+``import reports`` is light; matplotlib is imported by the first figure. Types: ``__init__.pyi``.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from reports.figures.costs import costs
-    from reports.figures.curves import curves
-    from reports.figures.heatmap import heatmap
-    from reports.figures.ranks import ranks
-    from reports.figures.scaling import scaling
-    from reports.figures.worth import connectors, frontier
+from typing import Any
 
 _HOMES = {
     "connectors": "worth",

@@ -26,7 +26,7 @@ from reports.figures.curves import curves as curve_of
 from reports.figures.heatmap import heatmap, panel_size
 from reports.figures.ranks import ranks as ranks_of
 from reports.figures.ranks import too_many
-from reports.figures.worth import Named, Setting, name_points, panel
+from reports.figures.worth import Named, Worth, name_points, panel
 from reports.heading import run_line
 from reports.order import encoder_order
 from reports.tidy import Frames, frames_of
@@ -147,7 +147,7 @@ def frontier(analysis: Analysis, frames: Frames) -> Figure | None:
 
 def _worth(methods: pd.DataFrame, qualities: Sequence[Quality], title: str, fewest: int) -> Figure | None:
     """One row of panels for each quality, FLOPs on the left and seconds on the right."""
-    setting = Setting.of(methods, qualities)
+    setting = Worth.of(methods, qualities)
     if len(setting.entries) < fewest:
         return None
     figure = Figure(figsize=(11, 8.2))

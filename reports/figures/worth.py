@@ -81,7 +81,7 @@ def frontier(
 def _alone(frame: pd.DataFrame, ax: Axes | None, quality: Quality, cost: Cost, figure: str) -> Axes:
     check_columns(frame, ("method", cost, quality), figure, "methods")
     with axes_for(ax, (6.2, 4.6)) as axis:
-        named = panel(axis, Setting.of(frame, [quality]), quality, cost)
+        named = panel(axis, Worth.of(frame, [quality]), quality, cost)
         if ax is None:
             legend_below([axis], 4)
         name_points(panel_figure(axis), {axis: named})
@@ -109,7 +109,7 @@ def _number(value: object) -> float | None:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Worth:
     """What the panels of one figure have in common.
 
     Attributes:
@@ -123,7 +123,7 @@ class Setting:
     metric: str
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, qualities: Sequence[Quality]) -> "Setting":
+    def of(cls, frame: pd.DataFrame, qualities: Sequence[Quality]) -> "Worth":
         """From the methods of a run and the qualities that are drawn."""
         entries = [e for e in entries_of(frame) if any(e.goodness(quality) is not None for quality in qualities)]
         levels: dict[Quality, tuple[float, str, str]] = {}
@@ -161,7 +161,7 @@ class Setting:
         }[quality]
 
 
-def panel(axis: Axes, setting: Setting, quality: Quality, cost: Cost) -> list[Named]:
+def panel(axis: Axes, setting: Worth, quality: Quality, cost: Cost) -> list[Named]:
     """Draw one quality against one cost; returns what may be named in it, the most important first."""
     named = _points(axis, setting, quality, cost)
     axis.set_xlabel("FLOPs per seed" if cost == "flops" else "device-seconds per seed, inside the cells")
@@ -172,7 +172,7 @@ def panel(axis: Axes, setting: Setting, quality: Quality, cost: Cost) -> list[Na
     return named
 
 
-def _points(axis: Axes, setting: Setting, quality: Quality, cost: Cost) -> list[Named]:
+def _points(axis: Axes, setting: Worth, quality: Quality, cost: Cost) -> list[Named]:
     """Points and the line that joins what nothing beats, on their scales."""
     entries = [e for e in setting.entries if np.isfinite(e.cost(cost))]
     known = [e for e in entries if e.goodness(quality) is not None]

@@ -69,7 +69,7 @@ def test_programs_can_read_what_verbs_find(pictures, copy_of_world) -> None:
     assert sum(found["images"].values()) == 400
     code, out, _ = copy_of_world.invoke("export", "world", "--method", "ape", "--out", "model", "--json")
     assert code == 0
-    assert json.loads(out)["folder"] == "model" and len(json.loads(out)["pair"]) == 2
+    assert json.loads(out)["folder"] == str(copy_of_world.folder / "model") and len(json.loads(out)["pair"]) == 2
     code, out, _ = copy_of_world.invoke("embed", "world.yaml", "--json")
     assert (code, {bank["extracted"] for bank in json.loads(out)["banks"]}) == (0, {False})
     code, out, _ = copy_of_world.invoke("pick", "world.yaml", "--json", "--out", "picked")
