@@ -35,9 +35,14 @@ def axes_for(ax: Axes | None, size: tuple[float, float]) -> Iterator[Axes]:
         return
     from matplotlib import pyplot as plt
 
-    with mpl.rc_context(STYLE):
+    # Not rc_context, which would take back what a notebook's backend sets when the first figure loads it.
+    before = {name: mpl.rcParams[name] for name in STYLE}
+    mpl.rcParams.update(STYLE)
+    try:
         _, made = plt.subplots(figsize=size)
         yield made
+    finally:
+        mpl.rcParams.update(before)
 
 
 def check_columns(frame: pd.DataFrame, needed: Sequence[str], figure: str, source: str) -> None:

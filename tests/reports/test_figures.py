@@ -74,7 +74,9 @@ def test_a_figure_is_drawn_where_it_is_told_to(made: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_without_axes_it_makes_a_figure_that_pyplot_knows(made: Any, name: str) -> None:
+    before = dict(plt.rcParams)
     axis = draw(made[1], name)
+    assert dict(plt.rcParams) == before
     assert axis.has_data()
     assert [plt.figure(number) for number in plt.get_fignums()] == [axis.get_figure()]
     plt.close("all")
