@@ -5,6 +5,8 @@ Nothing here imports torch, so a report can be made where torch is not installed
 
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from harness.contract.ledger import PHASES, SHARED_PHASES, Ledger
 from harness.contract.metric import Metric
 from harness.contract.record import Record
@@ -204,6 +206,29 @@ class CellRecord(Record):
     tuning: TuningRecord | None = None
     banks: dict[str, str] = {}
     provenance: dict[str, Any] = {}
+    files: dict[str, StoredFile] = {}
+
+
+class PairName(BaseModel):
+    """A pair, of whatever else is stored with it."""
+
+    image: str
+    text: str
+
+
+class CellGlance(BaseModel):
+    """What tells how far a run is, of a ``CellRecord``; the rest of it is not looked at."""
+
+    schema_version: int
+    key: str
+    label: str
+    seed: int
+    pairs: list[tuple[str, str]]
+    status: Status
+    metrics: list[PairName] = []
+    wall_s: float
+    lost: list[LostPair] = []
+    error: str | None = None
     files: dict[str, StoredFile] = {}
 
 
