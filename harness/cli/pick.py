@@ -22,7 +22,8 @@ from harness.cli.common import (
     store_of,
 )
 from harness.cli.pick_plan import print_plan
-from harness.cli.stages import StageRunner
+from harness.cli.stages import runner_of
+from harness.cli.voice import JsonLinesOption, QuietOption, here
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def pick(
     set_: Set = None,
     backend: Annotated[str, typer.Option(help="serial, or ray.")] = "serial",
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; none: one on this machine.")] = None,
+    quiet: QuietOption = False,
+    json_lines: JsonLinesOption = False,
 ) -> None:
     """Find the pair to stitch and make its connector, embedding only as many rows as that takes.
 
@@ -81,20 +84,27 @@ def pick(
     BACKENDS.get(backend)
     if out is not None:
         check_free(out)
-    runner = StageRunner(stderr, backend, address)
+    runner = runner_of(quiet, json_lines, backend, address)
     try:
         with interruptible():
             record = run_pick(config, runner, limits, runner.report)
     except StageFailed as failed:
         stderr.print(f"failed: {failed}; the same command tries again", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    folder = _hand_over(config, record, out)
+    folder, said = _hand_over(config, record, out)
     if sweep_file is None:
         store = _store(config)
         store.blobs.put("sweep.yaml", f"# Written by harness pick.\n{written}".encode())
         sweep_file = Path(store.where) / "sweep.yaml"
-    grid = f"harness sweep {shlex.quote(str(_here(sweep_file)))}"
-    ahead = f'next: harness.load("{_here(folder)}") in Python opens it; {grid} runs the whole grid'
+    grid = f"harness sweep {shlex.quote(str(here(sweep_file)))}"
+    if not runner.loud:
+        runner.picked(record, str(folder), f"{_store(config).where}/report/index.html", said)
+        return
+    for sentence in said:
+        stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    where = here(folder), here(Path(_store(config).where)) / "report" / "index.html"
+    stdout.print("model: {}\nreport: {}".format(*where), soft_wrap=True, markup=False, highlight=False)
+    ahead = f'next: harness.load("{here(folder)}") in Python opens it; {grid} runs the whole grid'
     stdout.print(ahead, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -102,8 +112,8 @@ def _store(config: Sweep) -> RunStore:
     return store_of(config.model_copy(update={"name": f"{config.name}-pick"}))
 
 
-def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> Path:
-    """Export the model, write the page and print the verdict; returns the model's folder."""
+def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> tuple[Path, list[str]]:
+    """Export the model and write the page; returns the model's folder and the verdict."""
     from harness.export.folder import export_connector
     from reports.intervals import connector_intervals
     from reports.pick_page import write_pick
@@ -113,16 +123,7 @@ def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> Path:
     folder = out or Path(store.where) / "models" / record.run
     if out is not None or not folder.exists():
         folder = export_connector(last, record.label, record.pair, folder, intervals=connector_intervals)
-    for sentence in write_pick(record, last, store.under("report"), str(folder)):
-        stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    where = _here(folder), _here(Path(store.where)) / "report" / "index.html"
-    stdout.print("model: {}\nreport: {}".format(*where), soft_wrap=True, markup=False, highlight=False)
-    return folder
-
-
-def _here(path: Path) -> Path:
-    """The path from the current folder, where it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return folder, list(write_pick(record, last, store.under("report"), str(folder)))
 
 
 def limits_of(text: str | None) -> Limits:
