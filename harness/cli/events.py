@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -12,8 +13,9 @@ from harness.cli.tally import Tally
 from harness.contract.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
+    from typing import TextIO
 
     from harness.run.records import CellRecord
     from harness.run.store import RunStore
@@ -156,10 +158,26 @@ def events_schema() -> dict[str, Any]:
     return TypeAdapter(Event).json_schema()
 
 
+_out: list[TextIO] = []
+"""Where events go while ``only_events`` is entered: the standard output as it was."""
+
+
+@contextmanager
+def only_events() -> Iterator[None]:
+    """Keep standard output for events: what anything else prints there, as Ray does of lost workers, goes to stderr."""
+    _out.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _out.pop()
+
+
 def emit(event: Record) -> None:
     """Print an event, at once."""
-    sys.stdout.write(event.model_dump_json() + "\n")
-    sys.stdout.flush()
+    out = _out[-1] if _out else sys.stdout
+    out.write(event.model_dump_json() + "\n")
+    out.flush()
 
 
 def cell_ended(record: CellRecord, store: RunStore, *, higher_is_better: bool) -> CellEnded:

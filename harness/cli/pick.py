@@ -39,6 +39,7 @@ Names = Annotated[str | None, typer.Option(help="Comma-separated encoders, inste
 
 
 def pick(
+    context: typer.Context,
     sweep_file: Annotated[
         Path | None, typer.Argument(help="The sweep file; or give --data and encoders.", show_default=False)
     ] = None,
@@ -84,7 +85,7 @@ def pick(
     BACKENDS.get(backend)
     if out is not None:
         check_free(out)
-    runner = runner_of(quiet, json_lines, backend, address)
+    runner = runner_of(context, quiet, json_lines, backend, address)
     try:
         with interruptible():
             record = run_pick(config, runner, limits, runner.report)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    import typer
     from rich.status import Status
 
     from harness.contract.pairs import Pair
@@ -163,8 +164,12 @@ class EventRunner(QuietRunner):
         return self._tallies[-1]
 
 
-def runner_of(quiet: bool, json_lines: bool, backend: str, address: str | None) -> StageRunner:
+def runner_of(context: typer.Context, quiet: bool, json_lines: bool, backend: str, address: str | None) -> StageRunner:
     """What runs stages and says as much as these options ask for."""
+    if json_lines:
+        from harness.cli.events import only_events
+
+        context.with_resource(only_events())
     kind = EventRunner if json_lines else QuietRunner if quiet else StageRunner
     return kind(backend, address)
 

@@ -52,7 +52,7 @@ def sweep(
     Examples: harness sweep sweeps/quickstart.yaml; harness sweep my.yaml --methods ape,hyma --seeds 0,1 --set
     methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379
     """
-    voice = voice_of(quiet, json_lines)
+    voice = voice_of(context, quiet, json_lines)
     config = open_sweep(sweep_file, set_, seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked

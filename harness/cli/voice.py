@@ -145,8 +145,12 @@ class Machine(Quiet):
         emit(Done(run=made.summary.run, ended="finished", done=done, failed=0, cells=done, seconds=0.0, report=page))
 
 
-def voice_of(quiet: bool, json_lines: bool) -> Voice:
-    """The voice that these options ask for."""
+def voice_of(context: typer.Context, quiet: bool, json_lines: bool) -> Voice:
+    """The voice that these options ask for; JSON lines have standard output for themselves until the command ends."""
+    if json_lines:
+        from harness.cli.events import only_events
+
+        context.with_resource(only_events())
     return Machine() if json_lines else Quiet() if quiet else Voice()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness.cli.events import CellEnded, Done, Eta, StageBegun, Started, events_schema
+from harness.cli.events import CellEnded, Done, Eta, StageBegun, Started, emit, events_schema, only_events
 from tests.run.test_logs import METHODS, TALKING
 
 
@@ -72,6 +72,16 @@ def test_an_interrupted_sweep_says_so(world, monkeypatch: pytest.MonkeyPatch) ->
     assert "the same command finishes the rest" in err
     assert [event["event"] for event in events(out) if event["event"] != "eta"] == ["started", "cell", "cell", "done"]
     assert events(out)[-1]["ended"] == "interrupted"
+
+
+def test_what_anything_else_prints_is_not_between_the_events(capsys: pytest.CaptureFixture[str]) -> None:
+    with only_events():
+        print("(raylet) A worker died")
+        emit(Started(run="r", cells=1, done=0, to_run=1))
+    print("after")
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["event"] for line in out.splitlines()[:-1]] == ["started"]
+    assert (out.splitlines()[-1], err) == ("after", "(raylet) A worker died\n")
 
 
 def test_bad_input_is_no_event(world) -> None:
