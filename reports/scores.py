@@ -65,6 +65,8 @@ class ReferenceScores:
 def seed_mean(scores: Float[np.ndarray, "*draws seeds pairs"]) -> Float[np.ndarray, "*draws pairs"]:
     """Mean over the seeds that have a number; NaN where none has."""
     known = np.isfinite(scores)
+    if scores.shape[-2] == 1:  # with nothing to add up, a large grid's draws are copied once and not four times
+        return np.where(known, scores, np.nan)[..., 0, :]
     count = known.sum(axis=-2)
     total = np.where(known, scores, 0.0).sum(axis=-2)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

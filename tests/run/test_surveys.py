@@ -20,7 +20,7 @@ def test_a_glance_finds_what_a_survey_finds(run) -> None:
     store, files = run
     cut, flipped, of_older, unranked, other, gone = files[:6]
     cut.write_bytes(cut.read_bytes()[:200])
-    flipped.write_bytes(flipped.read_bytes().replace(b'"seed": 0', b'"seed": 1'))
+    flipped.write_bytes(flipped.read_bytes().replace(b'"label": "', b'"label": "x'))
     rewrite(of_older, {"wall_s": 12.5}, sealed=False)
     unranked.with_suffix(".npz").write_bytes(b"no ranks")
     other.write_bytes(files[7].read_bytes())
