@@ -317,6 +317,32 @@ class ShownCaption(Record):
     lists: list[ShownList]
 
 
+class Captioner(Record):
+    """A connector into a language model whose captions are shown.
+
+    Attributes:
+        label: Its method.
+        image: Its image encoder.
+        text: Its language model.
+        seed: Its seed.
+        no_image: The greedy caption behind a prefix of zeros, whatever the picture.
+    """
+
+    label: str
+    image: str
+    text: str
+    seed: int
+    no_image: str
+
+
+class CaptionedPicture(Record):
+    """A test picture's row, what the data say of it, and the greedy caption of every captioner."""
+
+    own: int
+    written: str
+    said: list[str]
+
+
 class Examples(Record):
     """Test captions and pictures to look at.
 
@@ -325,6 +351,8 @@ class Examples(Record):
         captions: Captions taken at equal distances, whatever is found for them.
         worst: Captions whose own image the first connector places worst.
         pictures: Image row -> a small JPEG, in base64.
+        captioners: Connectors into language models, the best first.
+        captioned: Pictures taken at equal distances, and what these say of them.
     """
 
     schema_version: int = SCHEMA
@@ -332,6 +360,8 @@ class Examples(Record):
     captions: list[ShownCaption]
     worst: list[ShownCaption]
     pictures: dict[int, str]
+    captioners: list[Captioner] = []
+    captioned: list[CaptionedPicture] = []
 
 
 class Manifest(Record):
