@@ -203,6 +203,7 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "warnings": [(label, text) for label, texts in analysis.warnings.items() for text in texts],
         "parameters": json.dumps(manifest.sweep, indent=1, default=str),
         "provenance": json.dumps(manifest.provenance, indent=1, default=str),
+        "reference": summary.reference or "",
         "compared": analysis.reference is not None,
         "one_seed": len(summary.seeds) < 2 and analysis.reference is not None,
     }

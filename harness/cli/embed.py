@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.cli.common import Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
+from harness.cli.common import Json, Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from harness.sweep.resolve import ResolvedSweep
 
 
-def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> None:
+def embed(sweep_file: SweepFile, as_json: Json = False, storage: Storage = None, set_: Set = None) -> None:
     """Extract every bank of a sweep that is not there yet. Interrupted, it goes on where it stopped.
 
     Example: harness embed sweeps/quickstart.yaml
@@ -28,6 +29,13 @@ def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> N
         set_damaged_aside(resolved)
         resolved.check()
         made = extract_with_bars(resolved)
+    if as_json:
+        banks = [
+            {"modality": r.info.modality, "encoder": r.spec.id, "bank": str(r.path), "extracted": r in made}
+            for r in resolved.banks.values()
+        ]
+        stdout.print_json(json.dumps({"banks": banks}))
+        return
     for request in resolved.banks.values():
         note = "extracted" if request in made else "was there"
         stdout.print(

@@ -12,13 +12,12 @@ from harness.cli.common import (
     Seeds,
     Set,
     Storage,
-    SweepFile,
     choose,
     interruptible,
-    open_sweep,
     store_of,
 )
 from harness.cli.embed import set_damaged_aside
+from harness.cli.given import Data, MaybeFile, Names, given_sweep, keep_file
 from harness.cli.voice import JsonLinesOption, QuietOption, Voice, voice_of
 from harness.errors import HarnessError
 
@@ -31,7 +30,10 @@ if TYPE_CHECKING:
 
 def sweep(
     context: typer.Context,
-    sweep_file: SweepFile,
+    sweep_file: MaybeFile = None,
+    image_encoders: Names = None,
+    text_encoders: Names = None,
+    data: Data = None,
     methods: Annotated[str | None, typer.Option(help="Run only these labels' cells, e.g. ape,hyma.")] = None,
     seeds: Seeds = None,
     storage: Storage = None,
@@ -49,11 +51,15 @@ def sweep(
 ) -> None:
     """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing.
 
+    Without a file it runs what harness init would write, and keeps that as sweep.yaml in the run's folder.
+
     Examples: harness sweep sweeps/quickstart.yaml; harness sweep my.yaml --methods ape,hyma --seeds 0,1 --set
-    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379
+    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379; harness sweep --data pairs.csv --image-encoders
+    timm:vit_small_patch16_224,timm:resnet50 --text-encoders st:all-MiniLM-L6-v2
     """
     voice = voice_of(context, quiet, json_lines)
-    config = open_sweep(sweep_file, set_, seeds, storage)
+    sides = {"image_encoders": image_encoders, "text_encoders": text_encoders}
+    config, written = given_sweep("sweep", sweep_file, sides, data, set_ or [], seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked
 
@@ -73,6 +79,8 @@ def sweep(
         _start_ahead(context, backend, address)
     tally: Tally | None = None
     with RunLock(store.blobs) as lock:
+        if written and not smoke:
+            voice.note(f"these options as a file: {keep_file(store, written, 'sweep')} goes on")
         with interruptible():
             set_damaged_aside(plan.resolved, anew=verify, told=voice.notes)
             todo = prepare(plan, store, voice.extract, chosen, lock=lock, by_content=verify)

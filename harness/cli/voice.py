@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.common import stderr, stdout, store_of
 from harness.cli.embed import extract_with_bars
+from harness.cli.given import here
 from harness.cli.live import EndLine, LiveLine
 from harness.cli.report import print_report
 from harness.cli.tally import Tally
@@ -159,8 +160,3 @@ def bad_line(record: CellRecord | CellGlance, log: str | None) -> str:
     pairs = " x ".join(record.pairs[0]) + (" ..." if len(record.pairs) > 1 else "")
     said = f" (log: {here(Path(log))})" if log and "://" not in log else f" (log: {log})" if log else ""
     return f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}{said}"
-
-
-def here(path: Path) -> Path:
-    """The path from the current folder, where it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

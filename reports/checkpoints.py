@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from harness.run.records import CellRecord
 from reports.compare import Comparison, compare
-from reports.costs import held
 from reports.ranking import oriented
 from reports.rundata import MethodData, RunData
 from reports.scores import ReferenceScores, seed_mean
+from reports.spending import held
 
 _SAME = 1e-6
 """Updates closer than this (relatively) are the same point."""
