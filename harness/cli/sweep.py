@@ -43,6 +43,9 @@ def sweep(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One step per cell, on stand-in banks where the real ones are absent.")
     ] = False,
+    track: Annotated[
+        str | None, typer.Option(help="Tell experiment trackers of finished cells: tensorboard, wandb, mlflow.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="First compare every file with its checksum; make damaged ones again.")
     ] = False,
@@ -52,7 +55,8 @@ def sweep(
     Examples: harness sweep sweeps/quickstart.yaml; harness sweep my.yaml --methods ape,hyma --seeds 0,1 --set
     methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379
     """
-    config = open_sweep(sweep_file, set_, seeds, storage)
+    sets = [*(set_ or []), *([f"trackers=[{track}]"] if track else [])]
+    config = open_sweep(sweep_file, sets, seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked
 
