@@ -1,5 +1,6 @@
 """Datasets of Hugging Face's ``datasets`` library: saved on disk, files in a folder, or a name on the hub."""
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -96,28 +97,33 @@ def _tables(config: HuggingFaceConfig) -> Mapping[str, "Table"]:
     folder = Path(config.name)
     if folder.is_absolute() and not folder.is_dir():
         raise MissingData("no such folder", where=config.name)
+    library: Any = importlib.import_module("datasets.config")
     read: Callable[[], Any]
     if folder.is_dir() and any((folder / name).is_file() for name in SAVED):
         read = partial(datasets.load_from_disk, str(folder))
     else:
         read = partial(datasets.load_dataset, config.name, config.config, revision=config.revision)
-    bars, offline = datasets.utils.logging.is_progress_bar_enabled(), datasets.config.HF_HUB_OFFLINE
-    out_of_reach = not folder.is_dir() and not offline and not reachable(datasets.config.HF_ENDPOINT)
+    bars, offline = datasets.utils.logging.is_progress_bar_enabled(), library.HF_HUB_OFFLINE
+    out_of_reach = not folder.is_dir() and not offline and not reachable(library.HF_ENDPOINT)
     datasets.utils.logging.disable_progress_bar()
-    datasets.config.HF_HUB_OFFLINE = offline or out_of_reach
+    library.HF_HUB_OFFLINE = offline or out_of_reach
     try:
         found = read()
     except Exception as error:  # whatever the library, pyarrow or the network says
         line = " ".join(str(error).split())[:300]
         if out_of_reach:
-            what = f"is not in the cache of datasets, and {datasets.config.HF_ENDPOINT} does not answer"
+            what = f"is not in the cache of datasets, and {library.HF_ENDPOINT} does not answer"
             raise MissingData(what, where=config.name, fix="connect once, or name a folder") from error
         raise HarnessError(f"cannot be loaded: {type(error).__name__}: {line}", where=config.name) from error
     finally:
-        datasets.config.HF_HUB_OFFLINE = offline
+        library.HF_HUB_OFFLINE = offline
         if bars:
             datasets.utils.logging.enable_progress_bar()
-    return found if isinstance(found, dict) else {str(found.split or "train"): found}
+    return {str(name): part for name, part in found.items()} if isinstance(found, dict) else {_split_of(found): found}
+
+
+def _split_of(table: "Table") -> str:
+    return str(table.split or "train")
 
 
 def _rows(table: "Table", split: str, config: HuggingFaceConfig) -> Iterator[PictureRow]:
@@ -152,11 +158,11 @@ def _rows(table: "Table", split: str, config: HuggingFaceConfig) -> Iterator[Pic
 
 def _roots(config: HuggingFaceConfig) -> Sequence[Path]:
     """Folders that a picture's file may lie in, where a table holds paths: it may come from somebody else."""
-    import datasets
     from huggingface_hub import constants
 
+    library: Any = importlib.import_module("datasets.config")
     folder = Path(config.name)
-    caches = (constants.HF_HUB_CACHE, datasets.config.HF_DATASETS_CACHE)
+    caches = (constants.HF_HUB_CACHE, library.HF_DATASETS_CACHE)
     return [folder] if folder.is_dir() else [Path(cache).resolve() for cache in caches]
 
 

@@ -71,8 +71,10 @@ def tower(model: Any, images: bool) -> nn.Module:
     Raises:
         ValueError: It embeds the other side.
     """
-    found: Any = (model.vision_model if images else model.text_model) if isinstance(model, HasTowers) else model
-    if not images and model.config.is_encoder_decoder:
+    found: Any = model
+    if isinstance(model, HasTowers):
+        found = model.vision_model if images else model.text_model
+    elif not images and model.config.is_encoder_decoder:
         found = model.get_encoder()
     wanted = "pixel_values" if images else "input_ids"
     if found.main_input_name != wanted:

@@ -4,6 +4,7 @@ import io
 import logging
 import warnings
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ def connector_onnx(connector: Connector, in_dim: int) -> bytes:
                 verbose=False,
             )
         assert program is not None
-        program.save(written)
+        program.save(cast("Any", written))
     except ImportError as error:
         what = f"ONNX needs packages that are not installed: {error}"
         raise HarnessError(what, where="--to onnx", fix='pip install "stitch-harness[onnx]"') from error

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_a_folder_for_the_hub_has_a_card_that_the_hub_reads(swept, tmp_path: Pat
     out = tmp_path / "model"
     assert swept.invoke("export", "world", "--method", "spectral", "--to", "hub", "--out", str(out))[0] == 0
     config = json.loads((out / "config.json").read_text())
-    card = ModelCard.load(out / "README.md")
+    card: Any = ModelCard.load(out / "README.md")
     results = {result.metric_type: result.metric_value for result in card.data.eval_results or []}
     assert results == config["test"]["retrieval"]
     assert card.data.library_name == "stitch-harness"

@@ -1,8 +1,9 @@
 """MLflow: one run for each cell, in an experiment of the sweep's name."""
 
+import importlib
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.run.trackers.base import TrackedCell
 
@@ -21,10 +22,9 @@ class MLflow:
 
     def write(self, cell: TrackedCell) -> None:
         """The curve as metrics with steps, the final numbers as metrics, what was run as parameters."""
-        from mlflow import MlflowClient
-
+        mlflow: Any = importlib.import_module("mlflow")
         self._folder.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._folder / 'mlflow.db'}")
+        client = mlflow.MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._folder / 'mlflow.db'}")
         experiment = client.get_experiment_by_name(cell.run)
         number = experiment.experiment_id if experiment else client.create_experiment(cell.run)
         tags = {"cell": cell.key, "status": cell.status, "error": cell.error}

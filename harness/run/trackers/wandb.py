@@ -1,8 +1,9 @@
 """Weights & Biases: a run for each cell, grouped by the sweep's name. Offline unless ``WANDB_MODE`` says otherwise."""
 
+import importlib
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.run.trackers.base import TrackedCell
 
@@ -21,12 +22,11 @@ class WeightsAndBiases:
 
     def write(self, cell: TrackedCell) -> None:
         """The curve step by step, and the final numbers as summary."""
-        import wandb
-
+        wandb: Any = importlib.import_module("wandb")
         self._folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "harness"),
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=os.environ.get("WANDB_MODE", "offline"),
             id=f"{cell.key[:16]}",
             name=cell.name,
             group=cell.run,
