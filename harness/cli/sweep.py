@@ -43,6 +43,9 @@ def sweep(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One step per cell, on stand-in banks where the real ones are absent.")
     ] = False,
+    track: Annotated[
+        str | None, typer.Option(help="Tell experiment trackers of finished cells: tensorboard, wandb, mlflow.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="First compare every file with its checksum; make damaged ones again.")
     ] = False,
@@ -59,7 +62,8 @@ def sweep(
     """
     voice = voice_of(context, quiet, json_lines)
     sides = {"image_encoders": image_encoders, "text_encoders": text_encoders}
-    config, written = given_sweep("sweep", sweep_file, sides, data, set_ or [], seeds, storage)
+    sets = [*(set_ or []), *([f"trackers=[{track}]"] if track else [])]
+    config, written = given_sweep("sweep", sweep_file, sides, data, sets, seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked
 
