@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness.cli.common import Json, Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harness.data.request import BankRequest
     from harness.sweep.resolve import ResolvedSweep
@@ -43,20 +43,22 @@ def embed(sweep_file: SweepFile, as_json: Json = False, storage: Storage = None,
         )
 
 
-def set_damaged_aside(resolved: ResolvedSweep, *, anew: bool = False) -> None:
+def set_damaged_aside(
+    resolved: ResolvedSweep, *, anew: bool = False, told: Callable[[Sequence[str]], object] | None = None
+) -> None:
     """Set damaged banks aside, and name each in a line, before anything reads them.
 
     Args:
         resolved: The sweep.
         anew: Check the content of banks although that has been done.
+        told: Says the lines; by default on standard error.
     """
     from harness.data.healing import heal_banks
 
-    name_damage(heal_banks(resolved.banks.values(), anew=anew))
+    (told or _say)(heal_banks(resolved.banks.values(), anew=anew))
 
 
-def name_damage(lines: Sequence[str]) -> None:
-    """Name what was set aside, each in a line."""
+def _say(lines: Sequence[str]) -> None:
     for line in lines:
         stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -21,12 +21,16 @@ def export(
     pair: Annotated[str, typer.Option(metavar="IMAGE TEXT | best", help="The pair; best: the method's pick.")] = "best",
     text: Annotated[str | None, typer.Argument(hidden=True, show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; none: the best on validation.")] = None,
+    to: Annotated[
+        str, typer.Option(help="folder; hub: ready for the Hugging Face hub; onnx: with connector.onnx beside.")
+    ] = "folder",
     as_json: Json = False,
 ) -> None:
     """Write the connector (safetensors), config.json and a model card of one pair.
 
     Examples: harness export quickstart --method polished --out model; harness export quickstart --method ape --pair
-    packaged:efficientnet_lite0 packaged:minilm_l6 --seed 1 --out model
+    packaged:efficientnet_lite0 packaged:minilm_l6 --seed 1 --out model; harness export quickstart --method ape --to hub
+    --out model
     """
     store = open_run(run)
     # The shell hands over `--pair IMAGE TEXT` as an option with one value and one more argument.
@@ -37,7 +41,7 @@ def export(
     chosen = (pair, text) if text else _picked(store, method)
     from reports.intervals import connector_intervals
 
-    folder = export_connector(store, method, chosen, out, seed=seed, intervals=connector_intervals)
+    folder = export_connector(store, method, chosen, out, seed=seed, intervals=connector_intervals, form=to)
     if as_json:
         stdout.print_json(json.dumps({"folder": str(folder), "method": method, "pair": chosen}))
     else:

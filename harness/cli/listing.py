@@ -142,3 +142,14 @@ def runs(storage: Path, pattern: str | None) -> list[dict[str, Any]]:
             {"name": manifest.name, "path": str(path.parent), "cells": len(manifest.cells), "finished": finished}
         )
     return [row for row in rows if _matches(row["name"], pattern)]
+
+
+def collections(pattern: str | None) -> list[dict[str, Any]]:
+    """Lists of encoders that a sweep may name in the place of a list."""
+    from harness.sweep.collections import COLLECTIONS
+
+    return [
+        {"name": name, "image": len(known.image), "text": len(known.text), "about": known.about}
+        for name, known in COLLECTIONS.items()
+        if _matches(name, pattern)
+    ]

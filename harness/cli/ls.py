@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-WHAT = ("encoders", "datasets", "methods", "connectors", "objectives", "tasks", "sweeps", "runs")
+WHAT = ("encoders", "collections", "datasets", "methods", "connectors", "objectives", "tasks", "sweeps", "runs")
 NUMBERS = ("dim", "params", "encoders", "cells", "finished", "version")
 
 MANY = 100_000
@@ -39,6 +39,7 @@ def ls(
     """
     kinds: dict[str, Callable[[str | None], list[dict[str, Any]]]] = {
         "encoders": listing.encoders,
+        "collections": listing.collections,
         "datasets": listing.datasets,
         "methods": listing.methods,
         "connectors": listing.connectors,

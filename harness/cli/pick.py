@@ -12,7 +12,8 @@ import typer
 from harness.cli.common import Json, Seeds, Set, Storage, interruptible, stderr, stdout, store_of
 from harness.cli.given import Data, MaybeFile, Names, given_sweep, here, keep_file
 from harness.cli.pick_plan import print_plan
-from harness.cli.stages import StageRunner
+from harness.cli.stages import runner_of
+from harness.cli.voice import JsonLinesOption, QuietOption
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def pick(
+    context: typer.Context,
     sweep_file: MaybeFile = None,
     image_encoders: Names = None,
     text_encoders: Names = None,
@@ -41,6 +43,8 @@ def pick(
     set_: Set = None,
     backend: Annotated[str, typer.Option(help="serial, or ray.")] = "serial",
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; none: one on this machine.")] = None,
+    quiet: QuietOption = False,
+    json_lines: JsonLinesOption = False,
     as_json: Json = False,
 ) -> None:
     """Find the pair to stitch and make its connector, embedding only as many rows as that takes.
@@ -63,25 +67,28 @@ def pick(
     BACKENDS.get(backend)
     if out is not None:
         check_free(out)
-    runner = StageRunner(stderr, backend, address)
+    runner = runner_of(context, quiet or as_json, json_lines, backend, address)
     try:
         with interruptible():
             record = run_pick(config, runner, limits, runner.report)
     except StageFailed as failed:
         stderr.print(f"failed: {failed}; the same command tries again", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    folder, sentences = _hand_over(config, record, out)
+    folder, said = _hand_over(config, record, out)
     if written:
         grid = keep_file(_store(config), written, "pick")
     else:
         grid = f"harness sweep {shlex.quote(str(here(Path(sweep_file or ''))))}"
     if as_json:
-        found = {"model": str(here(folder)), "verdict": sentences, "pick": record.model_dump(mode="json")}
+        found = {"model": str(here(folder)), "verdict": said, "pick": record.model_dump(mode="json")}
         stdout.print_json(json.dumps(found))
+        return
+    if not runner.loud:
+        runner.picked(record, str(folder), f"{_store(config).where}/report/index.html", said)
         return
     page = here(Path(_store(config).where)) / "report" / "index.html"
     ahead = f'next: harness.load("{here(folder)}") in Python opens it; {grid} runs the whole grid'
-    for line in (*sentences, f"model: {here(folder)}", f"report: {page}", ahead):
+    for line in (*said, f"model: {here(folder)}", f"report: {page}", ahead):
         stdout.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

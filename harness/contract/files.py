@@ -112,3 +112,20 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
 
 SweepPath = Annotated[Path, AfterValidator(_resolve)]
 """A path relative to the sweep file; validated with ``context={"root": folder of the sweep file}``."""
+
+
+def _resolve_pattern(pattern: str, info: ValidationInfo) -> str:
+    return str(_resolve(Path(pattern), info))
+
+
+SweepPattern = Annotated[str, AfterValidator(_resolve_pattern)]
+"""A pattern of file names (``train-*.tar``), relative to the sweep file in the same way."""
+
+
+def _folder_or_name(name: str, info: ValidationInfo) -> str:
+    folder = _resolve(Path(name), info)
+    return str(folder) if folder.is_dir() or name.startswith((".", "/", "~")) else name
+
+
+FolderOrName = Annotated[str, AfterValidator(_folder_or_name)]
+"""A folder relative to the sweep file, made absolute; or else a name that is no folder's, left as it is."""

@@ -155,6 +155,8 @@ DATASETS: Registry[DatasetKind] = Registry(
     {
         "manifest": "harness.data.manifest:ManifestDataset",
         "folder": "harness.data.folder:FolderDataset",
+        "huggingface": "harness.data.huggingface:HuggingFaceDataset",
+        "webdataset": "harness.data.webdataset:WebDataset",
         "packaged": "harness.data.packaged:PackagedDataset",
         "torchvision": "harness.data.torchvision:TorchvisionDataset",
         "precomputed": "harness.data.precomputed:PrecomputedDataset",

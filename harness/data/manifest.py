@@ -17,7 +17,7 @@ from harness.data.splits import SplitConfig, group_numbers, named_splits, split_
 from harness.data.tables import column, read_table
 from harness.errors import HarnessError
 
-_SPLIT_NAMES = {
+SPLIT_NAMES = {
     **{name: 0 for name in ("train", "training", "restval")},
     **{name: 1 for name in ("validation", "valid", "val", "dev")},
     **{name: 2 for name in ("test", "testing")},
@@ -95,8 +95,8 @@ class ManifestDataset(PictureDataset):
         if not pictures:
             raise HarnessError(f"the dataset is empty: all {total} images are unreadable: {some(skipped)}", where=where)
         captions, caption_image = caption_rows([picture.captions for picture in pictures])
-        labels, class_names = _labels([picture.facts.get("label") for picture in pictures], where)
-        groups = _groups(pictures, config)
+        labels, class_names = class_numbers([picture.facts.get("label") for picture in pictures], where)
+        groups = groups_of([p.facts["group"] for p in pictures]) if config.group else None
         splits = _splits(pictures, config, groups)
         index = Index(len(pictures), caption_image, splits, labels, class_names, skipped, groups)
         super().__init__(
@@ -172,7 +172,7 @@ def _short(what: str, place: str, name: str, where: str) -> HarnessError:
     )
 
 
-def _labels(values: list[Any], where: str) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+def class_numbers(values: Sequence[Any], where: str) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
     """Class numbers (-1: none) and, where the column holds names, the sorted names."""
     given = [value for value in values if value is not None]
     if not given:
@@ -190,13 +190,10 @@ def _labels(values: list[Any], where: str) -> tuple[np.ndarray | None, tuple[str
     return np.array([-1 if v is None else number[str(v)] for v in values], dtype=np.int64), tuple(names)
 
 
-def _groups(pictures: Sequence[_Picture], config: ManifestConfig) -> np.ndarray | None:
-    """Number of each image's group; None without a column of groups."""
-    if config.group is None:
-        return None
-    # An image without a group is its own; the tab keeps it apart from every group's name.
-    names = [f"\t{row}" if p.facts["group"] is None else str(p.facts["group"]) for row, p in enumerate(pictures)]
-    return group_numbers(names)
+def groups_of(values: Sequence[Any]) -> np.ndarray:
+    """Number of each image's group, from its name; an image without one (None) is its own."""
+    # The tab keeps it apart from every group's name.
+    return group_numbers([f"\t{row}" if value is None else str(value) for row, value in enumerate(values)])
 
 
 def _splits(pictures: Sequence[_Picture], config: ManifestConfig, groups: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -205,10 +202,10 @@ def _splits(pictures: Sequence[_Picture], config: ManifestConfig, groups: np.nda
     split_of = np.full(len(pictures), -1)
     for row, picture in enumerate(pictures):
         text = str(picture.facts["split"] or "").strip().lower()
-        if text not in _SPLIT_NAMES:
+        if text not in SPLIT_NAMES:
             what = f"image {picture.name} has split {picture.facts['split']!r} in column {config.split_column!r}"
             raise HarnessError(what, where=str(config.file), fix=f"write {', '.join(SPLITS)}")
-        split_of[row] = _SPLIT_NAMES[text]
+        split_of[row] = SPLIT_NAMES[text]
     return named_splits(split_of, required=[])
 
 

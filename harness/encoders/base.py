@@ -169,8 +169,8 @@ SCHEMES: Registry[type[Scheme]] = Registry(
         "st": "harness.encoders.sentence_transformers:SentenceTransformersScheme",
         "packaged": "harness.encoders.packaged:PackagedScheme",
         "synthetic": "harness.encoders.synthetic:SyntheticScheme",
-        "hf": "harness.encoders.causal_lm:CausalLmScheme",
-        "local": "harness.encoders.causal_lm:CausalLmScheme",
+        "hf": "harness.encoders.hf:HfScheme",
+        "local": "harness.encoders.hf:LocalScheme",
     },
     group="harness.encoders",
 )

@@ -46,7 +46,7 @@ class CausalLmScheme:
     def describe(self, spec: EncoderSpec, modality: Modality) -> EncoderInfo:
         """Facts from the model's config; where that is not at hand, those that the spec states."""
         options = _options(spec, modality)
-        folder, tokens = _folder(spec), options["max_tokens"]
+        folder, tokens = folder_of(spec), options["max_tokens"]
         if folder is None:
             shape, params, licence = stated_shape(spec, tokens, options), spec.params, spec.license
         else:
@@ -69,10 +69,10 @@ class CausalLmScheme:
     def check(self, spec: EncoderSpec, modality: Modality) -> None:
         """Fail now, not later, when the weights cannot be had."""
         _options(spec, modality)
-        source = _source(spec)
+        source = source_of(spec)
         if source is not None:
             source.require()
-        elif _folder(spec) is None:
+        elif folder_of(spec) is None:
             raise HarnessError(
                 f"no such folder: {spec.name}",
                 where=spec.id,
@@ -212,33 +212,34 @@ def _options(spec: EncoderSpec, modality: Modality) -> dict[str, Any]:
     return options
 
 
-def _name_and_revision(spec: EncoderSpec) -> tuple[str, str]:
+def name_and_revision(spec: EncoderSpec) -> tuple[str, str]:
+    """Name on the hub, and revision: ``main`` where none is written after ``@``."""
     name, _, revision = spec.name.partition("@")
     return name, revision or "main"
 
 
-def _source(spec: EncoderSpec) -> WeightSource | None:
+def source_of(spec: EncoderSpec) -> WeightSource | None:
     """Where the model is fetched from; None: it is a local folder."""
     if spec.scheme == "local":
         return None
-    name, revision = _name_and_revision(spec)
+    name, revision = name_and_revision(spec)
     return hub_source(spec.id, name, ("config.json",), fix=FIX, revision=revision)
 
 
-def _folder(spec: EncoderSpec) -> Path | None:
+def folder_of(spec: EncoderSpec) -> Path | None:
     """Where the model's config lies: the local folder, or the hub cache's snapshot; None: not at hand."""
     if spec.scheme == "local":
         folder = Path(spec.name).expanduser()
         return folder if (folder / "config.json").is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    name, revision = _name_and_revision(spec)
+    name, revision = name_and_revision(spec)
     found = try_to_load_from_cache(name, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
 def _loaded(spec: EncoderSpec, device: str) -> TransformersLanguageModel:
-    options, folder = _options(spec, "text"), _folder(spec)
+    options, folder = _options(spec, "text"), folder_of(spec)
     stamp = folder_digest(folder) if folder is not None and spec.scheme == "local" else ""
     model = _read(spec.id, options["max_tokens"], options["dtype"], device, stamp)
     if spec.dim not in (None, model.shape.dim):
@@ -252,8 +253,8 @@ def _read(encoder: str, tokens: int, dtype: str, device: str, stamp: str) -> Tra
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     spec = EncoderSpec(encoder)
-    local = _folder(spec) if spec.scheme == "local" else None
-    name, revision = (str(local), None) if local else _name_and_revision(spec)
+    local = folder_of(spec) if spec.scheme == "local" else None
+    name, revision = (str(local), None) if local else name_and_revision(spec)
     common: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
 
     def build() -> tuple[Any, Any]:
@@ -264,14 +265,14 @@ def _read(encoder: str, tokens: int, dtype: str, device: str, stamp: str) -> Tra
             )
             return model, AutoTokenizer.from_pretrained(name, **common)
 
-    source = _source(spec)
+    source = source_of(spec)
     if source is not None:
         model, tokenizer = source.load(build)
     else:
         CausalLmScheme().check(spec, "text")
         with without_network():
             model, tokenizer = guarded(spec.id, build)
-    found = _folder(spec)
+    found = folder_of(spec)
     assert found is not None, "it has just been read"
     shape, _ = facts_of(spec.id, found, tokens)
     return TransformersLanguageModel(spec.id, shape, model.to(device), tokenizer)

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -107,6 +107,18 @@ def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(count)  # the pool's setting is also the default of threads to come
 
 
+@runtime_checkable
+class TakesPixels(Protocol):
+    """An image encoder whose preprocessing can be had apart from its network."""
+
+    transform: Callable[[Image], Tensor]
+    """PIL RGB image to ``[3, height, width]``."""
+
+    def embed(self, pixels: Tensor) -> Float[np.ndarray, "n dim"]:
+        """Embed a batch of preprocessed images ``[n, 3, height, width]``: float32 ``[n, dim]``, not normalised."""
+        ...
+
+
 class TorchImageEncoder:
     """An image encoder that is one torch module behind one transform.
 
@@ -141,6 +153,11 @@ class TorchImageEncoder:
             with single_threads(threads) as pool:
                 list(pool.map(work, starts))
         return out
+
+    def embed(self, pixels: Tensor) -> Float[np.ndarray, "n dim"]:
+        """Embed preprocessed images ``[n, 3, height, width]``: float32 ``[n, dim]``, not normalised."""
+        chunks = pixels.split(CPU_CHUNK if self.device == "cpu" else 256)
+        return np.concatenate([self._forward(list(chunk)) for chunk in chunks])
 
     @torch.inference_mode()
     def _forward(self, pixels: list[Tensor]) -> Float[np.ndarray, "n dim"]:

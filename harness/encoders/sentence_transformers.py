@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from harness.contract.registry import near
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import CAPTION_TOKENS, folder_digest, only, options_of
 from harness.encoders.hub import WeightSource, guarded, hub_source
@@ -32,7 +33,8 @@ class SentenceTransformersScheme:
     """Options.
 
     revision: commit, tag or branch of a hub name (default main); prompt: text put before every caption (default: what
-    the model says); max_tokens: cut captions there (0: the model's own limit).
+    the model says); prompt_name: one of the model's own prompts, e.g. query, instead; max_tokens: cut captions there
+    (0: the model's own limit).
     """
 
     def names(self, modality: Modality) -> list[str]:
@@ -60,6 +62,7 @@ class SentenceTransformersScheme:
             params = int(spec.params)
         own, local = "the model's", _local(spec)
         limit, prompt = options["max_tokens"] or own, options["prompt"] or own
+        named = f", prompt_name={options['prompt_name']}" if options["prompt_name"] else ""
         return EncoderInfo(
             id=spec.id,
             modality="text",
@@ -68,7 +71,7 @@ class SentenceTransformersScheme:
             license=license_,
             revision=f"folder:{folder_digest(local)}" if local else f"{spec.name}@{options['revision']}",
             # Nothing that is only known once the files are here: this string is part of a bank's identity.
-            transform=f"sentence-transformers: its tokenizer, max_tokens={limit}, prompt={prompt}",
+            transform=f"sentence-transformers: its tokenizer, max_tokens={limit}, prompt={prompt}{named}",
         )
 
     def check(self, spec: EncoderSpec, modality: Modality) -> None:
@@ -97,13 +100,17 @@ class SentenceTransformersScheme:
                 f"has dimension {dim}, not {spec.dim}", where=spec.id, fix="correct dim in the sweep file"
             )
         info = replace(self.describe(replace(spec, dim=dim), modality), dim=dim, params=parameters(model))
-        return SentenceEncoder(info, model, prompt=options["prompt"], max_tokens=options["max_tokens"])
+        prompt = options["prompt"] or _own_prompt(spec.id, model, options["prompt_name"])
+        return SentenceEncoder(info, model, prompt=prompt, max_tokens=options["max_tokens"])
 
     def _options(self, spec: EncoderSpec, modality: Modality) -> dict[str, Any]:
         only(modality, "text", spec)
         if _local(spec) is None and spec.name.startswith((".", "/", "~")):
             raise HarnessError(f"no such folder: {spec.name}", where=spec.id)
-        return options_of(spec, revision="main", prompt="", max_tokens=0)
+        options = options_of(spec, revision="main", prompt="", prompt_name="", max_tokens=0)
+        if options["prompt"] and options["prompt_name"]:
+            raise HarnessError("prompt and prompt_name are both given", where=spec.id, fix="write one of them")
+        return options
 
     def _source(self, spec: EncoderSpec, options: dict[str, Any]) -> WeightSource | None:
         """Where the model is fetched from; None: it is a local folder."""
@@ -187,6 +194,16 @@ def load_model(name: str, *, device: str, revision: str | None = None) -> "Sente
 
     with quiet(), seeded(0):
         return SentenceTransformer(name, device=device, revision=revision, trust_remote_code=False)
+
+
+def _own_prompt(encoder: str, model: "SentenceTransformer", name: str) -> str:
+    """The model's prompt of this name; empty where none is asked for."""
+    if not name:
+        return ""
+    known = {key: text for key, text in model.prompts.items() if text}
+    if name not in known:
+        raise HarnessError(f"the model has no prompt {name!r}", where=encoder, fix=near(name, known))
+    return known[name]
 
 
 def _repository(name: str) -> str:

@@ -1,7 +1,7 @@
 """The model card of an exported connector: what it is, what it reaches, whose weights it needs, how to load it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from harness.connectors.stored import described
@@ -16,6 +16,13 @@ Bounds: TypeAlias = Mapping[str, Mapping[str, tuple[float, float]]]
 Intervals: TypeAlias = Callable[[RunStore, CellRecord, Pair], Bounds]
 """Finds the intervals of a connector's test numbers."""
 
+EXAMPLE = """import harness
+
+model = harness.load("path/to/this/folder")
+model.similarity(model.encode_image(images), model.encode_text(["a caption"]))
+"""
+"""How to use a folder."""
+
 HUB_TASKS = {"retrieval": "zero-shot-image-classification", "zero_shot": "zero-shot-image-classification"}
 """A hub knows no task for retrieval between modalities; this is its nearest."""
 
@@ -23,7 +30,14 @@ KNOWN_LICENSES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.
 
 
 def model_card(
-    manifest: Manifest, record: CellRecord, metrics: PairMetrics, connector: Connector, intervals: Bounds
+    manifest: Manifest,
+    record: CellRecord,
+    metrics: PairMetrics,
+    connector: Connector,
+    intervals: Bounds,
+    *,
+    example: str = EXAMPLE,
+    head: Sequence[str] = (),
 ) -> str:
     """The card in Markdown, with the head that model hubs read.
 
@@ -33,6 +47,8 @@ def model_card(
         metrics: Its numbers.
         connector: The connector.
         intervals: Of its test numbers.
+        example: Python that loads and uses it.
+        head: Further lines of the head.
     """
     rows = "\n".join(
         f"| {task} | {metric} | {value:.4g} | {_tested(metrics, task, metric, intervals)} |"
@@ -43,7 +59,7 @@ def model_card(
     kind = f"{connector.kind.name} ({settings})" if settings else connector.kind.name
     direction = manifest.connector["direction"].replace("_to_", " into the ")
     terms = "; ".join(f"{name}: {license}" for name, license in _licenses(manifest, metrics).items())
-    return f"""{_head(manifest, metrics)}
+    return f"""{_head(manifest, metrics, head)}
 # {metrics.image} x {metrics.text}
 
 A {kind} connector that stitches two frozen encoders: it maps {direction} space.
@@ -51,18 +67,14 @@ Trained by `{record.method}` (seed {record.seed}) in the run `{manifest.name}`:
 {record.updates_per_pair:.0f} updates of {record.batch_size} samples.
 
 ```python
-import harness
-
-model = harness.load("path/to/this/folder")
-model.similarity(model.encode_image(images), model.encode_text(["a caption"]))
-```
+{example}```
 
 | task | metric | validation | test [95 % interval] |
 |---|---|---|---|
 {rows}
 
-Trained on {manifest.rows["train"]} images; the connector was selected on validation data, the test numbers were not
-looked at for that. Intervals are by bootstrap over test images (or groups of them).
+Trained on {manifest.rows["train"]} images of {data_name(manifest)}; the connector was selected on validation data,
+the test numbers were not looked at for that. Intervals are by bootstrap over test images (or groups of them).
 Licences of the encoders: {terms}.
 """
 
@@ -80,7 +92,16 @@ def _licenses(manifest: Manifest, metrics: PairMetrics) -> dict[str, str]:
     return {e.id: e.license or "unknown" for e in encoders if e.id in (metrics.image, metrics.text)}
 
 
-def _head(manifest: Manifest, metrics: PairMetrics) -> str:
+def data_name(manifest: Manifest) -> str:
+    """What the training data are called: their name in the sweep file, else their kind. Never a path."""
+    data = manifest.sweep.get("data", {})
+    kind, name = str(data.get("kind", "data")), data.get("name")
+    return (
+        f"{name} ({kind})" if isinstance(name, str) and not name.startswith(("/", "~", ".")) else f"data of kind {kind}"
+    )
+
+
+def _head(manifest: Manifest, metrics: PairMetrics, more: Sequence[str]) -> str:
     """The head in YAML; every value is written as JSON, which YAML reads."""
     found = {terms.lower() for terms in _licenses(manifest, metrics).values()}
     only = next(iter(found)) if len(found) == 1 else ""
@@ -92,4 +113,4 @@ def _head(manifest: Manifest, metrics: PairMetrics) -> str:
     lines += ["library_name: stitch-harness", f"tags: {json.dumps(tags)}"]
     pipeline = next((HUB_TASKS[record.kind] for record in manifest.tasks if record.kind in HUB_TASKS), None)
     lines += [f"pipeline_tag: {pipeline}"] if pipeline else []
-    return "---\n" + "\n".join(lines) + "\n---\n"
+    return "---\n" + "\n".join([*lines, *more]) + "\n---\n"

@@ -15,16 +15,24 @@ from harness.contract.registry import near
 from harness.encoders.base import Modality
 from harness.errors import Damaged, HarnessError
 from harness.export.card import Intervals, model_card
+from harness.export.forms import CARD, FORMS, ToExport
 from harness.run.records import CellRecord, Manifest, PairMetrics
 from harness.run.store import RunStore
 from harness.run.whole import AGAIN_BY_CONTENT
 
 FORMAT = 2
-CONNECTOR, CONFIG, CARD = "connector.safetensors", "config.json", "README.md"
+CONNECTOR, CONFIG = "connector.safetensors", "config.json"
 
 
 def export_connector(
-    store: RunStore, label: str, pair: Pair, out: Path, *, seed: int | None = None, intervals: Intervals | None = None
+    store: RunStore,
+    label: str,
+    pair: Pair,
+    out: Path,
+    *,
+    seed: int | None = None,
+    intervals: Intervals | None = None,
+    form: str = "folder",
 ) -> Path:
     """Write one pair's connector.
 
@@ -35,6 +43,7 @@ def export_connector(
         out: Folder to write; must not hold anything.
         seed: The cell's seed; None: the seed whose connector of this pair is best on validation.
         intervals: Finds the intervals of a connector's test numbers, for the card; None: it has none.
+        form: Registered name of what the folder holds besides: ``folder``, ``hub``, ``onnx``.
 
     Returns:
         The folder.
@@ -43,7 +52,7 @@ def export_connector(
         Damaged: The record or the connectors are.
         HarnessError: No such method, pair, seed or connector, or the folder is not empty.
     """
-    manifest = store.manifest()
+    manifest, more = store.manifest(), FORMS.get(form)
     out = check_free(out)
     record, metrics = finished_connector(store, manifest, label, pair, seed)
     data = store.connectors(record.key)
@@ -58,6 +67,8 @@ def export_connector(
         config = _config(manifest, record, metrics, connector) | {"test_ci95": found}
         (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(model_card(manifest, record, metrics, connector, found), encoding="utf-8")
+        for name, content in more(ToExport(manifest, record, metrics, connector, config, found)).items():
+            (temporary / name).write_bytes(content)
         if out.exists():
             out.rmdir()
         temporary.replace(out)

@@ -44,4 +44,5 @@ def illustrate(store: RunStore, wanted: Sequence[tuple[str, Pair]]) -> Examples 
 
 
 def _shown(examples: Examples) -> set[tuple[str, Pair]]:
-    return {(one.label, (one.image, one.text)) for caption in examples.captions for one in caption.lists}
+    found = [one for caption in examples.captions for one in caption.lists] + list(examples.captioners)
+    return {(one.label, (one.image, one.text)) for one in found}

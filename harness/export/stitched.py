@@ -12,18 +12,18 @@ from jaxtyping import Float
 from PIL.Image import Image
 from PIL.Image import open as open_image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional
 
-from harness.connectors.stored import kind_of
+from harness.connectors.stored import described, kind_of
 from harness.contract.connector import Connector, prefix_length
 from harness.contract.language import PAD, LanguageModel
 from harness.data.pictures import to_rgb
 from harness.encoders.base import Encoder, EncoderSpec, HasWeights, Modality, scheme_of
 from harness.encoders.language_models import LoadsLanguageModels
 from harness.errors import HarnessError
-from harness.export.folder import CONFIG, CONNECTOR, FORMAT
+from harness.export.folder import CONFIG, CONNECTOR, FORMAT, check_free
 from harness.sweep.config import ENCODER_FACTS
 
 Picture: TypeAlias = Image | str | Path
@@ -53,8 +53,7 @@ class StitchedModel:
     def __init__(self, config: dict[str, Any], connector: Connector, *, device: str = "cpu") -> None:
         self.config, self._device = config, device
         self._connector = connector.to(device)
-        self._image: Encoder | None = None
-        self._text: Encoder | None = None
+        self._encoders: dict[Modality, Encoder] = {}
         self._loaded: Loaded | None = None
 
     @classmethod
@@ -78,6 +77,47 @@ class StitchedModel:
             raise HarnessError(what, where=str(folder), fix="harness export")
         return cls(config, Connector(kind_of(config["connector"]), tensors), device=device)
 
+    @classmethod
+    def of(
+        cls,
+        connector: Connector,
+        image: str | dict[str, Any],
+        text: str | dict[str, Any],
+        *,
+        direction: str = "text_to_image",
+        device: str = "cpu",
+    ) -> "StitchedModel":
+        """Two encoders with a connector from anywhere, e.g. of ``harness.connectors.released.read_connector``.
+
+        Args:
+            connector: Maps the embeddings of one side into the space of the other.
+            image: The image encoder as a sweep file writes it: ``scheme:name``, or that as ``id`` with options.
+            text: The text encoder.
+            direction: ``text_to_image`` or ``image_to_text``: the side that is mapped stands first.
+            device: Where the encoders and the connector compute.
+
+        Raises:
+            HarnessError: Another direction.
+        """
+        if direction not in ("text_to_image", "image_to_text"):
+            raise HarnessError(f"unknown direction {direction!r}", fix="text_to_image or image_to_text")
+        sides = {"image_encoder": image, "text_encoder": text}
+        config: dict[str, Any] = {side: {"id": name} if isinstance(name, str) else name for side, name in sides.items()}
+        config |= {"format": FORMAT, "connector": described(connector.kind), "direction": direction, "weights": {}}
+        return cls(config, connector.frozen(), device=device)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a folder that ``harness.load`` opens, without a model card.
+
+        Raises:
+            HarnessError: Something is there already.
+        """
+        out = check_free(Path(folder))
+        out.mkdir(parents=True, exist_ok=True)
+        (out / CONNECTOR).write_bytes(save({name: t.cpu() for name, t in self._connector.tensors.items()}))
+        (out / CONFIG).write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
+        return out
+
     def encode_image(self, images: Picture | Iterable[Picture], batch_size: int = 64) -> Float[Tensor, "n dim"]:
         """L2-normalised ``[n, dim]`` embeddings of one or many pictures: PIL images, or paths of image files.
 
@@ -86,10 +126,8 @@ class StitchedModel:
         Raises:
             HarnessError: A file that cannot be read, or something that is no picture.
         """
-        if self._image is None:
-            self._image = self._encoder("image")
         pictures = [opened(one) for one in _several(images, (Image, str, Path), "pictures")]
-        return self._encode(self._image, pictures, batch_size, mapped=self._direction == "image_to_text")
+        return self.placed(self._embedded("image", pictures, batch_size), "image")
 
     def encode_text(self, texts: str | Iterable[str], batch_size: int = 64) -> Float[Tensor, "n dim"]:
         """L2-normalised ``[n, dim]`` embeddings of one or many strings; one gives one row, ``[1, dim]``.
@@ -97,10 +135,8 @@ class StitchedModel:
         Raises:
             HarnessError: Something that is no string.
         """
-        if self._text is None:
-            self._text = self._encoder("text")
         strings = _several(texts, (str,), "strings")
-        return self._encode(self._text, strings, batch_size, mapped=self._direction == "text_to_image")
+        return self.placed(self._embedded("text", strings, batch_size), "text")
 
     def encode(self, inputs: str | Picture | Iterable[str | Picture], batch_size: int = 64) -> np.ndarray:
         """``[n, dim]`` embeddings as numpy, in the manner of sentence-transformers: texts, or PIL images.
@@ -146,16 +182,12 @@ class StitchedModel:
 
     def _prefixes(self, images: Picture | Iterable[Picture]) -> Float[Tensor, "n prefix dim"]:
         """What stands before a caption; its length counts, so it is not normalised."""
-        if self._image is None:
-            self._image = self._encoder("image")
         pictures = [opened(one) for one in _several(images, (Image, str, Path), "pictures")]
-        mapped = self._connector(self._embedded(self._image, pictures, 64))
+        mapped = self._connector(self._embedded("image", pictures, 64))
         return mapped.view(len(mapped), prefix_length(self._connector.kind), -1)
 
     def _language(self) -> "Loaded":
         if self._loaded is None:
-            if self._text is None:
-                self._text = self._encoder("text")
             spec = self._spec("text")
             scheme = scheme_of(spec)
             if not isinstance(scheme, LoadsLanguageModels):
@@ -164,9 +196,22 @@ class StitchedModel:
             self._loaded = Loaded(scheme.load_model(spec, device=self._device), tokens)
         return self._loaded
 
-    @property
-    def _direction(self) -> str:
-        return self.config["direction"]
+    def encoder(self, modality: Modality) -> Encoder:
+        """The encoder of one side, read when it is first asked for.
+
+        Raises:
+            HarnessError: It cannot be loaded, or has other weights than the connector was trained with.
+        """
+        if modality not in self._encoders:
+            self._encoders[modality] = self._encoder(modality)
+        return self._encoders[modality]
+
+    @torch.inference_mode()
+    def placed(self, rows: Float[Tensor, "n side_dim"], modality: Modality) -> Float[Tensor, "n dim"]:
+        """Rows of one side's encoder in the space that both share, L2-normalised: mapped, where this side is."""
+        unit = functional.normalize(rows.float().to(self._device), dim=-1)
+        mapped = self.config["direction"].startswith(modality)
+        return functional.normalize(self._connector(unit), dim=-1) if mapped else unit
 
     def _spec(self, modality: Modality) -> EncoderSpec:
         written = dict(self.config[f"{modality}_encoder"])
@@ -192,11 +237,8 @@ class StitchedModel:
         return encoder
 
     @torch.inference_mode()
-    def _encode(self, encoder: Encoder, samples: list[Any], batch_size: int, *, mapped: bool) -> Tensor:
-        embedded = self._embedded(encoder, samples, batch_size)
-        return functional.normalize(self._connector(embedded), dim=-1) if mapped else embedded
-
-    def _embedded(self, encoder: Encoder, samples: list[Any], batch_size: int) -> Float[Tensor, "n dim"]:
+    def _embedded(self, modality: Modality, samples: list[Any], batch_size: int) -> Float[Tensor, "n dim"]:
+        encoder = self.encoder(modality)
         rows = [encoder.encode(samples[i : i + batch_size]) for i in range(0, len(samples), batch_size)]
         whole = np.concatenate(rows) if rows else np.zeros((0, encoder.info.dim), np.float32)
         return functional.normalize(torch.from_numpy(whole).float().to(self._device), dim=-1)

@@ -15,6 +15,7 @@ from harness.run.records import CellRecord, Manifest
 from harness.run.replanned import check_same_plan
 from harness.run.stopping import missing, record_skipped
 from harness.run.store import RunStore
+from harness.run.trackers.base import Tracking, check_trackers
 from harness.sweep.estimates import check
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
@@ -70,6 +71,7 @@ def prepare(
     """
     started = time.monotonic()
     check(plan)
+    check_trackers(plan.sweep.trackers)
     check_same_plan(_manifest_before(store), plan, store)
     extract(plan.resolved)
     check_same_weights(plan)
@@ -89,7 +91,9 @@ def prepare(
     store.blobs.tidy()
     record_skipped(plan, store)
     lacking = missing(plan, store)
-    done = len(store.finished(plan.by_key) - {cell.key for cell in lacking})
+    finished = store.finished(plan.by_key) - {cell.key for cell in lacking}
+    Tracking(plan.sweep.trackers, plan.sweep.name, store.where).catch_up(store, sorted(finished))
+    done = len(finished)
     cells = [cell for cell in lacking if labels is None or cell.label in labels]
     return Todo(cells, done, manifest, before, changes, healed, started)
 
@@ -133,7 +137,8 @@ def run_missing(
     for cell in todo.cells:
         retire(store, cell.key)  # what a failed attempt left must not be taken for the new one's
     try:
-        heard = _Locked(listener, lock) if lock else listener
+        tracking = Tracking(plan.sweep.trackers, plan.sweep.name, store.where)
+        heard = tracking.heard(_Locked(listener, lock) if lock else listener)
         runner.run(plan, store, todo.cells, heard, BackendOptions(address=address))
     finally:
         spent = (todo.manifest.elapsed_s or 0.0) + time.monotonic() - todo.started

@@ -9,7 +9,7 @@ from harness.run.records import Manifest
 from harness.run.store import RunStore
 from harness.sweep.plan import Plan
 
-BESIDE = frozenset({"source", "storage", "flop_convention", "name", "smoke", "pick"})
+BESIDE = frozenset({"source", "storage", "flop_convention", "name", "smoke", "pick", "trackers"})
 """Fields of a sweep that change neither its cells nor its report."""
 
 MOST = 5

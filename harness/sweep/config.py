@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from harness.contract.registry import near
 from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
+from harness.sweep.collections import with_collections
 from harness.sweep.constraint_config import Constraints, Section
 from harness.sweep.ladders import BUDGET_KEYS, climbed
 from harness.sweep.language_defaults import check_one_text_side, with_language_defaults
@@ -230,8 +231,9 @@ class Sweep(Section):
     Attributes:
         name: Name of the run: its folder below ``storage``.
         data: Pictures and captions, or embeddings of them: a dataset ``kind`` with its settings.
-        image_encoders: Image encoders; none: all that the data brings.
-        text_encoders: Text encoders; none: all that the data brings.
+        image_encoders: Image encoders: a list, the name of a collection (``hyma9``, ``hyper_align30``, ``quickstart``),
+            or a file with one a line; none: all that the data brings.
+        text_encoders: Text encoders, in the same way; none: all that the data brings.
         language_models: Language models in the place of text encoders: images are mapped to their input embeddings.
         connector: What every method trains, and with which objective.
         tasks: What connectors are measured on.
@@ -241,6 +243,7 @@ class Sweep(Section):
         seeds: Every method runs once with each.
         storage: Folder of runs and banks, from the sweep file's folder; ``runs`` of the current one by default.
         bank: How embeddings are made and stored.
+        trackers: Experiment trackers that hear of every finished cell: ``tensorboard``, ``wandb``, ``mlflow``.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -264,6 +267,7 @@ class Sweep(Section):
     flop_convention: Literal["ours", "published"] = "ours"
     """How ``harness plan`` counts. Ledgers and reports always count as ours."""
     bank: BankConfig = BankConfig()
+    trackers: list[str] = []
     smoke: bool = False
     """The sweep has been shrunk by ``--smoke``: its report gives no verdict. Not written by hand."""
     pick: PickConfig = PickConfig()
@@ -296,7 +300,7 @@ class Sweep(Section):
     @model_validator(mode="before")
     @classmethod
     def _language_defaults(cls, value: Any) -> Any:
-        return with_language_defaults(value)
+        return with_language_defaults(with_collections(value))
 
     @field_validator("image_encoders", "text_encoders", "language_models")
     @classmethod

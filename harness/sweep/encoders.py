@@ -67,7 +67,10 @@ def _check_side(sweep: Sweep, info: EncoderInfo) -> None:
     if listed != (info.language is not None):
         what, field = ("no language model", "text_encoders") if listed else ("a language model", "language_models")
         where = place(sweep.source, "language_models" if listed else "text_encoders")
-        raise HarnessError(f"{info.id!r} is {what}", where=where, fix=f"list it under {field}")
+        fix = f"list it under {field}" + (
+            "" if listed else ", or give it a pooling, e.g. mean, to use it as an encoder"
+        )
+        raise HarnessError(f"{info.id!r} is {what}", where=where, fix=fix)
 
 
 def encoder_record(request: BankRequest) -> EncoderRecord:

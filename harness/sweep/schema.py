@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from harness.contract.method import METHODS, takes_budget
 from harness.data.base import DATASETS
+from harness.sweep.collections import COLLECTIONS, LISTS
 from harness.sweep.config import Sweep
 from harness.sweep.described import meanings
 from harness.sweep.ladders import BUDGET_KEYS
@@ -32,6 +33,9 @@ def sweep_schema() -> Schema:
         schema["properties"].pop(name)
     for name in ("seeds", "tasks"):
         schema["properties"][name].pop("default", None)
+    for name in LISTS:
+        one = {"type": "string", "examples": list(COLLECTIONS), "description": "a collection, or a file of names"}
+        schema["properties"][name]["anyOf"].append(one)
     for name, text in meanings(Sweep).items():
         if name in schema["properties"]:
             schema["properties"][name]["description"] = text

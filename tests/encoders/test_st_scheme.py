@@ -150,3 +150,16 @@ def test_bad_folders_and_modality(tmp_path: Path, fails) -> None:
     assert "not a sentence-transformers folder" in fails(f"st:{tmp_path}/empty", "text")
     assert "no such folder" in fails(f"st:{tmp_path}/missing", "text")
     assert "not of images" in fails("st:org/model", "image")
+
+
+def test_a_prompt_of_the_models_own_is_named(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "prompted"
+    SentenceTransformer(str(folder), device="cpu", prompts={"query": "query: ", "passage": ""}).save(str(copy))
+    named, plain = load(copy, prompt_name="query"), load(copy)
+    np.testing.assert_allclose(named.encode(TEXTS), load(copy, prompt="query: ").encode(TEXTS), atol=1e-6)
+    assert not np.allclose(named.encode(TEXTS), plain.encode(TEXTS))
+    assert named.info.transform == plain.info.transform + ", prompt_name=query"
+    with pytest.raises(HarnessError, match=r"the model has no prompt 'queries' \(did you mean 'query'\?\)"):
+        load(copy, prompt_name="queries")
+    with pytest.raises(HarnessError, match="prompt and prompt_name are both given"):
+        load(copy, prompt_name="query", prompt="query: ")

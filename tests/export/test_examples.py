@@ -11,9 +11,10 @@ from PIL import Image
 
 import harness
 from harness.contract.pairs import Pair
-from harness.export.examples import CAPTIONS, FIRST, SIDE, WORST, write_examples
+from harness.export.examples import CAPTIONS, FIRST, WORST, write_examples
 from harness.export.folder import export_connector
 from harness.export.illustrate import illustrate
+from harness.export.thumbnails import SIDE
 from reports.build import build_report
 from tests.pictures import captioned_pictures
 

@@ -1,0 +1,1 @@
+"""Experiment trackers that hear of finished cells: TensorBoard, Weights & Biases, MLflow."""
