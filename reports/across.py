@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -12,12 +13,18 @@ from matplotlib.lines import Line2D
 from harness.run.blobs import Blobs
 from harness.run.store import RunStore
 from reports.analysis import Analysis, analyse
-from reports.curves import mean_point
+from reports.checkpoints import mean_point
+from reports.exponents import exponent_frame, exponents, scaling_frame, sizes_that_differ
+from reports.figures.axes import STYLE
+from reports.figures.curves import flops_axis, mark_epochs
+from reports.figures.scaling import scaling
 from reports.frames import summary_frame
 from reports.palette import MARKERS, OKABE_ITO
-from reports.plots import STYLE, flops_axis, mark_epochs, save
+from reports.plots import save
 from reports.ranking import oriented
 from reports.traces import trace
+
+QUANTITIES: tuple[Literal["flops", "seconds", "mean_gap"], ...] = ("flops", "seconds", "mean_gap")
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,9 @@ def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
             scores = np.array([np.nanmean(point.scores) for point in points])
             shown = oriented(scores, higher_is_better=selection.higher_is_better)
             colour = colours.setdefault(label, OKABE_ITO[len(colours) % len(OKABE_ITO)])
-            axis.plot([point.flops for point in points], shown, color=colour, marker=markers[run], ms=4, lw=1.2)
-            mark_epochs(axis, points, list(shown), below=number % 2 == 1)
+            flops = [point.flops for point in points]
+            axis.plot(flops, shown, color=colour, marker=markers[run], ms=4, lw=1.2)
+            mark_epochs(axis, flops, [point.epoch for point in points], list(shown), below=number % 2 == 1)
         axis.set_ylabel(f"validation {selection.metric}, mean over pairs")
     if not colours:
         return None
@@ -94,10 +102,32 @@ def across_figure(analyses: Mapping[str, Analysis]) -> Figure | None:
     return figure
 
 
+def scaling_figure(frame: pd.DataFrame) -> Figure | None:
+    """FLOPs, seconds and mean gap against what the runs differ in; None where no method has been run at two sizes."""
+    sizes = sizes_that_differ(frame)
+    if not sizes:
+        return None
+    figure = Figure(figsize=(5.6 * len(sizes), 10.5))
+    panels = figure.subplots(3, len(sizes), squeeze=False)
+    for row, quantity in zip(panels, QUANTITIES, strict=True):
+        for axis, size in zip(row, sizes, strict=True):
+            scaling(frame, axis, size=size, quantity=quantity)
+    return figure
+
+
 def write_across(analyses: Mapping[str, Analysis], into: Blobs) -> list[str]:
-    """Write ``across.csv`` and the figure ``across.png`` and ``.pdf``; returns their places."""
+    """Write ``across.csv`` and its figure, and where runs differ in size ``scaling.csv`` and its figure.
+
+    Returns:
+        Their places.
+    """
     into.put("across.csv", across_frame(analyses).to_csv(index=False).encode())
+    written, sizes = ["across.csv"], scaling_frame(analyses)
     with mpl.rc_context(STYLE):
-        figure = across_figure(analyses)
-        drawn = [] if figure is None else save(figure, into, "across", ", ".join(analyses), list(analyses))
-    return [f"{into.where}/{name}" for name in ("across.csv", *drawn)]
+        for name, figure in (("across", across_figure(analyses)), ("scaling", scaling_figure(sizes))):
+            if figure is not None:
+                written += save(figure, into, name, ", ".join(analyses), list(analyses))
+    if found := exponents(sizes):
+        into.put("scaling.csv", exponent_frame(found).to_csv(index=False).encode())
+        written.append("scaling.csv")
+    return [f"{into.where}/{name}" for name in written]

@@ -11,7 +11,6 @@ from harness.run.store import RunStore
 from reports.agreement import Agreement, agreement
 from reports.compare import Comparison, compare
 from reports.constraints import allowed_pairs
-from reports.costs import cost_of
 from reports.delivered import delivered, surely_better
 from reports.fairness import fair_views
 from reports.inferiority import NonInferiority, cheapest_passing, non_inferior
@@ -22,6 +21,7 @@ from reports.rundata import MethodData, RunData, load
 from reports.schema import NoiseCeiling, Pair, Selection, Summary, Value, Views
 from reports.scores import ReferenceScores, seed_mean, test_scores
 from reports.separated import not_separated
+from reports.spending import cost_of
 from reports.two_way import TwoWay, two_way
 from reports.unfinished import Gap, Unfinished, gaps, unfinished_cells
 from reports.views import CutReference, Side, views_of

@@ -9,7 +9,7 @@ import numpy as np
 from harness.contract.exposure import Exposure, few_updates, unlike_updates, updates_text
 from reports import formatting
 from reports.analysis import Analysis
-from reports.curves import curves_of, mean_point
+from reports.checkpoints import curves_of, mean_point
 from reports.protagonists import others
 from reports.rows import MethodResult
 from reports.scores import seed_mean

@@ -17,10 +17,10 @@ from harness.run.records import Manifest
 from harness.run.store import RunStore
 from reports.bootstrap import percentile_interval
 from reports.constraints import allowed_pairs
-from reports.costs import cost_of
 from reports.ranking import pick
 from reports.rundata import RunData, load
 from reports.scores import ReferenceScores, seed_mean, test_scores
+from reports.spending import cost_of
 
 LEVEL = 0.95
 

@@ -5,7 +5,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports import formatting
 from reports.drawn.ticks import log_ticks
-from reports.frontier import Cost
+from reports.entries import Cost
 
 NEAR_ZERO = 5.0
 """Ticks stand at least this many times the place of zero away from it."""

@@ -3,7 +3,7 @@
 from harness.contract.ledger import PHASES
 from reports import formatting
 from reports.analysis import Analysis
-from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
+from reports.entries import COSTS, QUALITIES, frontier_entries, undominated
 from reports.schema import Spent, ViewEntry
 from reports.tables import TextTable
 from reports.wording import budget_text
@@ -60,6 +60,30 @@ def view_table(analysis: Analysis, view: str) -> TextTable:
     if matched:
         columns += [f"{name} of {reference} there" for name in ("delivered score", "mean gap", "Spearman", "regret")]
     return TextTable([*columns, "budget", f"budget of {reference}"], rows)
+
+
+def view_cells(analysis: Analysis, view: str) -> dict[str, dict[str, str]]:
+    """What a view says of each method but the reference, by the columns of the first table that depend on it.
+
+    Returns:
+        Label -> field of ``OverviewRow`` -> text; a dash where the view says nothing.
+    """
+    found = {}
+    reference = analysis.summary.reference or "reference"
+    for label, entry in getattr(analysis.summary.views, view).items():
+        ratios = f"{formatting.times(entry.cost_ratio.flops)} / {formatting.times(entry.cost_ratio.wall)}"
+        against = "" if entry.reference_budget == Spent() else f", {reference} at {budget_text(entry.reference_budget)}"
+        found[label] = {
+            "delivered": formatting.number(entry.delivered),
+            "mean_gap": formatting.number(entry.mean_gap),
+            "spearman": formatting.number(entry.spearman),
+            "regret": formatting.number(entry.regret),
+            "flops": formatting.flops(entry.budget.flops),
+            "cost_ratio": ratios + against,
+            "batch_size": formatting.count(entry.budget.batch_size),
+            "updates_per_pair": formatting.count(entry.budget.updates_per_pair),
+        }
+    return found
 
 
 def cost_table(analysis: Analysis) -> TextTable:

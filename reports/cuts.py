@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from reports.curves import Curve, Point, curves_of, mean_point
+from reports.checkpoints import Curve, Point, curves_of, mean_point
 from reports.ranking import oriented, pick
 from reports.rundata import MethodData, RunData
 from reports.scores import ReferenceScores, seed_mean

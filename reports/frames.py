@@ -7,10 +7,10 @@ from harness.contract.ledger import PHASES
 from harness.run.blobs import Blobs
 from reports.added import added_entries
 from reports.analysis import Analysis
-from reports.costs import held
-from reports.frontier import COSTS, QUALITIES, frontier_entries, undominated
+from reports.entries import COSTS, QUALITIES, frontier_entries, undominated
 from reports.pair_table import pair_rows, pair_scores_frame
 from reports.schema import Views
+from reports.spending import held
 
 
 def summary_frame(analysis: Analysis) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from harness.run.store import RunStore
 from reports import formatting
 from reports.agreement_tables import agreement_table, candidate_table, metric_table
 from reports.analysis import Analysis
+from reports.captions import caption_section
 from reports.cautions import cautions
 from reports.constraints import limits
 from reports.cost_tables import VIEW_TEXT, cost_table, frontier_table, view_notes, view_table
@@ -136,7 +137,7 @@ def write_pages(analysis: Analysis, into: Blobs, plots: Mapping[str, Sequence[st
 
 def _touched(analysis: Analysis) -> dict[str, object]:
     """What the page shows to touch: drawings, the table of pairs, and what the scripts draw from."""
-    found = traces(analysis)
+    found, examples = traces(analysis), _examples(analysis.run.store)
     drawings = [deciding(analysis), heatmaps(analysis), ranks(analysis), curves(analysis, found), costs(analysis)]
     if frontier_table(analysis) is not None:
         drawings.append(frontiers(analysis))
@@ -147,7 +148,8 @@ def _touched(analysis: Analysis) -> dict[str, object]:
     return {
         "drawings": by_name,
         "rooms": ROOMS,
-        "pictures": picture_section(analysis, _examples(analysis.run.store)),
+        "pictures": picture_section(analysis, examples),
+        "captioned": caption_section(analysis, examples),
         "pair_headings": HEADINGS,
         "pair_rows": [(row.number, [images[row.pair[0]], texts[row.pair[1]], row.method, *row.cells]) for row in rows],
         "scripts": scripts(),
@@ -201,6 +203,7 @@ def _content(analysis: Analysis) -> dict[str, object]:
         "warnings": [(label, text) for label, texts in analysis.warnings.items() for text in texts],
         "parameters": json.dumps(manifest.sweep, indent=1, default=str),
         "provenance": json.dumps(manifest.provenance, indent=1, default=str),
+        "reference": summary.reference or "",
         "compared": analysis.reference is not None,
         "one_seed": len(summary.seeds) < 2 and analysis.reference is not None,
     }

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from harness.contract.seeding import stream
+from harness.contract.separation import Factored
 from reports.scores import ReferenceScores, seed_mean
 
 _SWEEPS = 50
@@ -50,11 +51,11 @@ class MeanNoise:
 
     Attributes:
         draws: ``[draws, pairs]`` deviations, test and seed noise together, pairs jointly; NaN for pairs without scores.
-        covariance: ``[pairs, pairs]`` of these pairs' means.
+        covariance: Of these pairs' means; 0 where a pair has no score.
     """
 
     draws: Float[np.ndarray, "draws pairs"]
-    covariance: Float[np.ndarray, "pairs pairs"]
+    covariance: Factored
 
 
 def seed_noise(truth: ReferenceScores) -> SeedNoise:
@@ -99,11 +100,15 @@ def mean_noise(truth: ReferenceScores, *, seed: int = 0) -> MeanNoise | None:
     """
     if truth.draws is None:
         return None
-    means = seed_mean(truth.draws)
-    draws = means - means.mean(axis=0)
-    centred = np.nan_to_num(draws)
+    # In place, because a large grid's draws take 80 MB.
+    draws = seed_mean(truth.draws)
+    draws -= draws.mean(axis=0)
+    factor = np.nan_to_num(draws)
+    factor /= np.sqrt(max(1, len(draws) - 1))
     noise, count = seed_noise(truth), np.maximum(np.isfinite(truth.scores).sum(axis=0), 1)
-    covariance = centred.T @ centred / max(1, len(draws) - 1) + np.diag(noise.pure / count)
-    rng = stream(seed, "seed noise")
-    spread = np.sqrt(noise.drawn(rng, len(draws))[:, None] / count)
-    return MeanNoise(draws + spread * rng.standard_normal(draws.shape), covariance)
+    if noise.freedom:
+        rng = stream(seed, "seed noise")
+        spread = np.sqrt(noise.drawn(rng, len(draws))[:, None] / count)
+        spread *= rng.standard_normal(draws.shape)
+        draws += spread
+    return MeanNoise(draws, Factored(factor, noise.pure / count))

@@ -1,7 +1,11 @@
 """The order of encoders in heatmaps: by their main effects, the best first."""
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+from jaxtyping import Float
+
+from harness.contract.pairs import Pair
 from reports.analysis import Analysis
 from reports.ranking import oriented
 from reports.scores import seed_mean
@@ -14,8 +18,11 @@ def encoder_order(analysis: Analysis) -> tuple[list[str], list[str]]:
     their standardised scores. Encoders that do not meet the same partners are compared by what is left when the
     partners' own means are taken away.
     """
-    pairs = analysis.manifest.pairs
-    scores = _scores(analysis)
+    return by_main_effects(analysis.manifest.pairs, _scores(analysis))
+
+
+def by_main_effects(pairs: Sequence[Pair], scores: Float[np.ndarray, " pairs"]) -> tuple[list[str], list[str]]:
+    """The same from scores, larger is better."""
     images, texts = (list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
     table = np.full((len(images), len(texts)), np.nan)
     for number, (image, text) in enumerate(pairs):

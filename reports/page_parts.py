@@ -8,10 +8,13 @@ import numpy as np
 from markupsafe import Markup
 
 from reports.analysis import Analysis
+from reports.cost_tables import view_cells
 from reports.drawn.heatmaps import shades_css
 from reports.drawn.marks import looks
+from reports.overview import columns_of
 from reports.palette import OKABE_ITO, ON_DARK
 from reports.ranking import oriented
+from reports.schema import Views
 from reports.traces import Trace
 from reports.wording import pair_name
 
@@ -38,7 +41,11 @@ def _static(name: str) -> str:
 
 
 def page_data(analysis: Analysis, traces: Sequence[Trace]) -> Markup:
-    """Names of the pairs, and every pair's validation score at every checkpoint, as JSON for a script element."""
+    """What the scripts draw from, as JSON for a script element.
+
+    Names of the pairs, every pair's validation score at every checkpoint, and what views change in the table of
+    methods.
+    """
     look, higher = looks(analysis), analysis.manifest.selection.higher_is_better
     curves = [
         {
@@ -55,6 +62,9 @@ def page_data(analysis: Analysis, traces: Sequence[Trace]) -> Markup:
         "methods": list(analysis.methods),
         "names": [pair_name(pair) for pair in analysis.manifest.pairs],
         "curves": curves,
+        "reference": analysis.summary.reference,
+        "columns": columns_of(analysis.summary.reference),
+        "views": {view: view_cells(analysis, view) for view in Views.model_fields if view != "as_run"},
     }
     # Nothing in a script element may look like a tag.
     written = json.dumps(data, separators=(",", ":"), allow_nan=False)

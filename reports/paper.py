@@ -1,9 +1,9 @@
 """The published setting, counted and not run: the grid of the papers against a method of the run."""
 
 from harness.run.records import Manifest
-from reports.costs import MethodCost, ratio
 from reports.rundata import RunData
 from reports.schema import CostRatio, Pair, Spent, ViewEntry
+from reports.spending import MethodCost, ratio
 
 PAPER_BATCH, PAPER_ROWS = 16_384, 558_128
 """Batch size and training rows of the published grid search."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from harness.run.records import Examples, ShownCaption
 from reports.analysis import Analysis
+from reports.captions import captioning
 from reports.protagonists import best_delivered, joint
 from reports.schema import Pair
 from reports.wording import pair_name
@@ -46,6 +47,8 @@ class PictureSection:
 
 def shown_connectors(analysis: Analysis) -> list[tuple[str, Pair]]:
     """(method, pair): what the report recommends, the reference's own pick, and the joint method's; each once."""
+    if analysis.manifest.sweep.get("language_models"):
+        return captioning(analysis)
     chosen = analysis.recommendation
     found = [] if chosen is None else [(chosen.label, chosen.pair)]
     for result in (analysis.reference, joint(analysis), best_delivered(analysis)):

@@ -1,9 +1,9 @@
 """What a method promises (a selection, a winner with its connector, a connector for every pair), with its worth."""
 
-from reports.costs import MethodCost, ratio
 from reports.paper import has_closed_form, pair_step_flops
 from reports.rundata import MethodData, RunData
 from reports.schema import AllPromise, MethodSummary, Pair, Promises, SelectionPromise, WinnerPromise
+from reports.spending import MethodCost, ratio
 from reports.views import cost_ratio
 
 

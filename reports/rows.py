@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from reports.compare import Comparison, SeedStatistic
-from reports.costs import MethodCost
 from reports.delivered import Delivered
 from reports.promises import one_training, promises_of
 from reports.ranking import pick, tied_first
 from reports.rundata import MethodData, RunData
 from reports.schema import MethodSummary, Ndcg, Pair, SpearmanValue, Status, TopK, Value
 from reports.scores import ReferenceScores, seed_mean
+from reports.spending import MethodCost
 from reports.tuning import tuning_of
 from reports.views import cost_ratio
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from harness.contract.metric import measured
 from reports import ranking
 from reports.bootstrap import (
     RESAMPLES,
@@ -64,6 +65,8 @@ class ReferenceScores:
 def seed_mean(scores: Float[np.ndarray, "*draws seeds pairs"]) -> Float[np.ndarray, "*draws pairs"]:
     """Mean over the seeds that have a number; NaN where none has."""
     known = np.isfinite(scores)
+    if scores.shape[-2] == 1:  # with nothing to add up, a large grid's draws are copied once and not four times
+        return np.where(known, scores, np.nan)[..., 0, :]
     count = known.sum(axis=-2)
     total = np.where(known, scores, 0.0).sum(axis=-2)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -117,22 +120,37 @@ def reference_scores(run: RunData, reference: MethodData, *, seed: int = 0) -> R
 
 
 def _columns(
-    run: RunData, data: MethodData, wanted: Bool[np.ndarray, " pairs"]
+    run: RunData, data: MethodData, among: Bool[np.ndarray, " pairs"]
 ) -> tuple[list[PairQueries | None], Integer[np.ndarray, " units"]]:
     """Stored queries per (seed, pair), and the test units they cover."""
     manifest = run.manifest
     task = manifest.selection.task
     columns: list[PairQueries | None] = [None] * data.test.size
-    places = {pair: number for number, pair in enumerate(manifest.pairs) if wanted[number]}
+    places = {pair: number for number, pair in enumerate(manifest.pairs) if among[number]}
+    asked = _asked(run)
+
+    def wanted(name: str) -> bool:
+        return name.endswith("/unit") or name.rpartition("/")[2] in asked
+
     for record in data.records.values():
         if record.seed not in manifest.seeds or record.status not in ("done", "diverged"):
             continue
         if not any(pair in places for pair in record.pairs):
             continue
-        arrays = run.store.queries(record.key)
+        arrays = run.store.queries(record.key, wanted)
         row = manifest.seeds.index(record.seed)
         for number, pair in enumerate(record.pairs):
             if pair in places and np.isfinite(data.test[row, places[pair]]):
                 columns[row * len(manifest.pairs) + places[pair]] = pair_queries(arrays, number, task, run.metrics)
     units = [values for column in columns if column for values in column.unit.values()]
     return columns, np.unique(np.concatenate(units)) if units else np.empty(0, dtype=int)
+
+
+def _asked(run: RunData) -> set[str]:
+    """The metrics to read: what the selection metric is made of, and one of each other kind of query for its units."""
+    metrics, metric = run.metrics, run.manifest.selection.metric
+    found = set(measured(metrics, [metric])) if metric in metrics else set()
+    for name in measured(metrics):
+        if metrics[name].query not in {metrics[other].query for other in found}:
+            found.add(name)
+    return found

@@ -3,6 +3,7 @@
 import numpy as np
 
 from harness.contract import separation
+from harness.contract.separation import Factored
 from reports.noise import mean_noise
 from reports.scores import ReferenceScores
 
@@ -25,6 +26,6 @@ def not_separated(truth: ReferenceScores, *, level: float = separation.LEVEL, se
     if noise is None or not len(left):
         return None
     freedom = 1 / (1 / (truth.units or len(noise.draws)) + 1 / len(noise.draws))
-    covariance = noise.covariance[np.ix_(left, left)]
+    covariance = Factored(noise.covariance.factor[:, left], noise.covariance.own[left])
     kept = separation.not_separated(mean[left], noise.draws[:, left], covariance, freedom=freedom, level=level)
     return [int(pair) for pair in left[kept]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.analysis import Analysis
-from reports.curves import Point, curves_of, mean_point, ranked
+from reports.checkpoints import Point, curves_of, mean_point, ranked
 from reports.ranking import oriented
 from reports.rows import MethodResult
 

@@ -19,7 +19,7 @@ def tuning_of(data: MethodData) -> TuningSummary | None:
     """A method's learning rates; None for a method that has none, or of which no cell has run.
 
     FLOPs are summed over a seed's cells and averaged over the seeds whose cells have all run, or over those begun when
-    none is complete, as ``reports.costs.cost_of`` does.
+    none is complete, as ``reports.spending.cost_of`` does.
     """
     seeds = list(dict.fromkeys(cell.seed for cell in data.cells))
     whole = [seed for seed in seeds if data.complete(seed)]

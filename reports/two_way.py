@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
+from harness.contract.separation import Factored
 from reports.noise import mean_noise, seed_noise
 from reports.scores import ReferenceScores
 
@@ -40,15 +41,40 @@ class TwoWay:
 
 @dataclass(frozen=True)
 class _Design:
-    """Orthonormal bases ``[pairs, rank]`` of what the image, the text encoder and the pair alone explain."""
+    """Orthonormal bases ``[pairs, rank]`` of what the image and the text encoder explain; the rest is the pair's own.
+
+    A basis of the rest would be a matrix of pairs times pairs, so it is worked with what the others leave.
+
+    Attributes:
+        image: Of the image encoder's effect.
+        text: Of what the text encoder's adds.
+        both: Of these and the common mean.
+    """
 
     image: np.ndarray
     text: np.ndarray
-    interaction: np.ndarray
+    both: np.ndarray
 
     @property
-    def parts(self) -> tuple[np.ndarray, ...]:
-        return self.image, self.text, self.interaction
+    def has_all(self) -> bool:
+        """Whether there is an effect of each kind to speak of."""
+        return bool(self.image.shape[1] and self.text.shape[1] and self.both.shape[1] < len(self.both))
+
+    def rest(self, rows: Float[np.ndarray, "*draws pairs"]) -> Float[np.ndarray, "*draws pairs"]:
+        """What the pair alone explains."""
+        return rows - (rows @ self.both) @ self.both.T
+
+    def squares(self, rows: Float[np.ndarray, "*draws pairs"]) -> Float[np.ndarray, "*draws 3"]:
+        """Sums of squares in the three parts."""
+        parts = rows @ self.image, rows @ self.text, self.rest(rows)
+        return np.stack([(part**2).sum(axis=-1) for part in parts], axis=-1)
+
+    def expected(self, covariance: Factored) -> Float[np.ndarray, "3"]:
+        """Expected sums of squares of noise in the three parts."""
+        own = covariance.own
+        of_effects = [float((own[:, None] * part**2).sum()) for part in (self.image, self.text)]
+        of_rest = float(own.sum() - (own[:, None] * self.both**2).sum())
+        return self.squares(covariance.factor).sum(axis=0) + np.array([*of_effects, of_rest])
 
 
 def two_way(
@@ -85,16 +111,15 @@ def two_way(
     mean, design = truth.mean[known], _design(image[known], text[known])
     measured = seed_noise(truth).measured
     best = int(known[mean.argmax()])
-    fitted = mean - design.interaction @ (design.interaction.T @ mean)
+    fitted = mean - design.rest(mean)
     additive_best = int(known[fitted.argmax()])
     nothing = TwoWay(noise=measured, pairs=len(known), additive_best=additive_best, best=best)
-    if not all(part.shape[1] for part in design.parts):
+    if not design.has_all:
         return nothing
     noise = mean_noise(truth, seed=seed)
     covariance = _seeds_only(truth) if noise is None else noise.covariance
-    added = _traces(design, covariance[np.ix_(known, known)])
-    squares = np.array([((mean @ part) ** 2).sum() for part in design.parts])
-    clean = np.maximum(squares - added, 0.0)
+    added = design.expected(Factored(covariance.factor[:, known], covariance.own[known]))
+    clean = np.maximum(design.squares(mean) - added, 0.0)
     if clean.sum() <= 1e-12 * (mean**2).sum():
         return nothing
     shares = clean / clean.sum()
@@ -103,19 +128,18 @@ def two_way(
     return TwoWay(of_image, of_text, of_pairs, ci95, measured, len(known), additive_best, best)
 
 
-def _seeds_only(truth: ReferenceScores) -> Float[np.ndarray, "pairs pairs"]:
+def _seeds_only(truth: ReferenceScores) -> Factored:
     """Covariance of the means without resamples: the measured seed noise, 0 with one seed."""
     noise, count = np.nan_to_num(seed_noise(truth).measured), np.isfinite(truth.scores).sum(axis=0)
-    return np.diag(noise / np.maximum(count, 1))
+    return Factored(np.zeros((1, len(count))), noise / np.maximum(count, 1))
 
 
 def _design(image: Integer[np.ndarray, " pairs"], text: Integer[np.ndarray, " pairs"]) -> _Design:
-    one = np.ones((len(image), 1))
+    one = np.ones((len(image), 1)) / np.sqrt(len(image))
     rows, columns = (np.eye(int(side.max()) + 1)[side] for side in (image, text))
-    found = _added(one / np.sqrt(len(one)), rows)
-    both = np.hstack([one / np.sqrt(len(one)), found])
-    more = _added(both, columns)
-    return _Design(found, more, _added(np.hstack([both, more]), np.eye(len(image))))
+    found = _added(one, rows)
+    more = _added(np.hstack([one, found]), columns)
+    return _Design(found, more, np.hstack([one, found, more]))
 
 
 def _added(basis: Float[np.ndarray, "pairs rank"], columns: Float[np.ndarray, "pairs columns"]) -> np.ndarray:
@@ -123,11 +147,6 @@ def _added(basis: Float[np.ndarray, "pairs rank"], columns: Float[np.ndarray, "p
     rest = columns - basis @ (basis.T @ columns)
     u, s, _ = np.linalg.svd(rest, full_matrices=False)
     return u[:, s > 1e-9]
-
-
-def _traces(design: _Design, covariance: Float[np.ndarray, "pairs pairs"]) -> Float[np.ndarray, "3"]:
-    """Expected sum of squares of the noise in each part's space."""
-    return np.array([((covariance @ part) * part).sum() for part in design.parts])
 
 
 def _interval(
@@ -142,12 +161,12 @@ def _interval(
     A share is tried with the effects' total as measured: the main effects and the interaction keep their measured
     directions and are scaled to it.
     """
-    main = np.hstack([design.image, design.text])
-    spaces = (main, design.interaction)
-    noise = [draws @ space for space in spaces]
     if not added[2] > 1e-15 * (mean**2).sum():
         return _NOWHERE
-    along = [_direction(mean @ space, own[0]) for space, own in zip(spaces, noise, strict=True)]
+    main = np.hstack([design.image, design.text])
+    of_mean = mean @ main, design.rest(mean)
+    noise = draws @ main, design.rest(draws)
+    along = [_direction(own, drawn[0]) for own, drawn in zip(of_mean, noise, strict=True)]
     cross = [own @ direction for own, direction in zip(noise, along, strict=True)]
     length = [(own**2).sum(axis=1) for own in noise]
     expected, total = (added[0] + added[1], added[2]), clean.sum()

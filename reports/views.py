@@ -7,15 +7,15 @@ import numpy as np
 from jaxtyping import Bool
 
 from reports import formatting
+from reports.checkpoints import ranked
 from reports.compare import Comparison
 from reports.constraints import allowed_pairs
-from reports.costs import MethodCost, ratio, seconds_ratio
-from reports.curves import ranked
 from reports.cuts import Cut, Runs, best_within, delivered, largest_common, mean_gap
 from reports.paper import paper
 from reports.rundata import MethodData, RunData
 from reports.schema import CostRatio, Spent, ViewEntry, Views
 from reports.scores import ReferenceScores, seed_mean
+from reports.spending import MethodCost, ratio, seconds_ratio
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A run as an object: its summary, every number of it as a tidy frame, its connectors."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from harness.contract.pairs import Pair
 from harness.contract.registry import near
 from harness.errors import HarnessError
 from harness.export.folder import export_connector, finished_connector
+from harness.export.illustrate import illustrate
 from harness.run.store import RunStore
 from reports.analysis import analyse
 from reports.build import Report, build_report
 from reports.intervals import connector_intervals
 from reports.picks import picked_pair
 from reports.schema import Summary
+from reports.tidy import Frames, frames_of
 
 COLUMNS = ("image", "text", "method", "seed", "split", "task", "metric", "value")
 
@@ -85,6 +88,10 @@ class OpenRun:
                 rows += found or [(*head, "validation", None, "score", pair.score)]
         return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
+    def frames(self) -> Frames:
+        """The run as frames of pairs, methods, curves and costs, which the figures of ``reports`` are drawn from."""
+        return frames_of(analyse(self.store))
+
     def connector(self, method: str, pair: Pair | None = None, *, seed: int | None = None) -> Connector:
         """A trained connector.
 
@@ -112,6 +119,11 @@ class OpenRun:
         chosen = pair or self.picked(method)
         return export_connector(self.store, method, chosen, Path(out), seed=seed, intervals=connector_intervals)
 
-    def report(self) -> Report:
-        """Write the report (``report/index.html`` below the run) and return what it says."""
-        return build_report(self.store)
+    def report(self, *, pictures: bool = True) -> Report:
+        """Write the report (``report/index.html`` below the run) and return what it says.
+
+        Args:
+            pictures: Search the test pictures for the page, where the data are pictures with captions and still there;
+                what is stored of it already is shown in any case.
+        """
+        return build_report(self.store, illustrate=partial(illustrate, self.store) if pictures else None)

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import yaml
 from harness.api.runs import OpenRun
 from harness.data.healing import heal_banks
 from harness.errors import HarnessError
+from harness.export.examples import write_examples
 from harness.export.folder import check_free, export_connector
 from harness.export.stitched import StitchedModel
 from harness.run.backends.base import backend_for
@@ -27,6 +29,7 @@ from harness.sweep.config import Sweep
 from harness.sweep.loading import load_sweep, sweep_of
 from harness.sweep.plan import Plan, make_plan
 from harness.sweep.resolve import ResolvedSweep
+from reports.build import build_report
 from reports.intervals import connector_intervals
 
 Source: TypeAlias = str | Path | Mapping[str, Any]
@@ -111,9 +114,8 @@ def sweep(
         if todo.cells:
             listener = Unheard() if told is None else _Heard(told)
             run_missing(plan, store, todo, listener, backend=backend, address=address, lock=lock)
-    run = OpenRun(store.where)
-    run.report()
-    return run
+    build_report(store, illustrate=partial(write_examples, plan.resolved, store))
+    return OpenRun(store.where)
 
 
 def pick(

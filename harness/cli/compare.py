@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Two runs or more, by folder or name.", show_default=False)],
     as_json: Json = False,
-    out: Annotated[Path | None, typer.Option(help="Write across.csv and the figure across.png/.pdf here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write across.csv, scaling.csv and figures here.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 if a method is worse than in the first run.")
     ] = False,
 ) -> None:
     """Every method of several runs in one table, what has changed since the first beyond noise, and shared cells.
+
+    Where runs differ in their number of pairs or of training images: how FLOPs and seconds grow with it.
 
     Examples: harness compare quickstart quickstart-hyma --out both; harness compare before after --check
     """
@@ -41,8 +43,10 @@ def compare(
     if twice := [run for run, place in zip(runs, places, strict=True) if places.count(place) > 1]:
         raise HarnessError(f"the run {twice[0]!r} is named twice", fix="name every run once")
     from reports.across import across_frame, analyses_of, shared_cells, write_across
+    from reports.exponents import exponent_frame, exponents, scaling_frame
 
     analyses = analyses_of(stores)
+    grown = exponents(scaling_frame(analyses))
     shared = [shared_cells(one, other) for one, other in itertools.combinations(stores, 2)]
     changed = _changes(stores, strict=check)
     if as_json:
@@ -54,6 +58,7 @@ def compare(
                     "methods": rows,
                     "changes": [dataclasses.asdict(c) | {"run": run} for run, c in changed],
                     "shared_cells": cells,
+                    "exponents": json.loads(exponent_frame(grown).to_json(orient="records")),
                 }
             )
         )
@@ -71,6 +76,10 @@ def compare(
                 table.add_row(run, str(analysis.summary.n_pairs), *map(narrow, cells))
         stdout.print(table)
         _print_changes(stores[0], changed)
+        for one in grown:
+            sizes = one.size.replace("train_rows", "training images")
+            text = f"{one.method}: {one.quantity} grow as {sizes} to the power {one.says} {sizes}"
+            stdout.print(text, markup=False, highlight=False, soft_wrap=True)
         for found in shared:
             if found.equal or found.different:
                 stdout.print(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.cli.common import Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
+from harness.cli.common import Json, Set, Storage, SweepFile, interruptible, open_sweep, stderr, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harness.data.request import BankRequest
     from harness.sweep.resolve import ResolvedSweep
 
 
-def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> None:
+def embed(sweep_file: SweepFile, as_json: Json = False, storage: Storage = None, set_: Set = None) -> None:
     """Extract every bank of a sweep that is not there yet. Interrupted, it goes on where it stopped.
 
     Example: harness embed sweeps/quickstart.yaml
@@ -28,6 +29,13 @@ def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> N
         set_damaged_aside(resolved)
         resolved.check()
         made = extract_with_bars(resolved)
+    if as_json:
+        banks = [
+            {"modality": r.info.modality, "encoder": r.spec.id, "bank": str(r.path), "extracted": r in made}
+            for r in resolved.banks.values()
+        ]
+        stdout.print_json(json.dumps({"banks": banks}))
+        return
     for request in resolved.banks.values():
         note = "extracted" if request in made else "was there"
         stdout.print(
@@ -35,20 +43,22 @@ def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> N
         )
 
 
-def set_damaged_aside(resolved: ResolvedSweep, *, anew: bool = False) -> None:
+def set_damaged_aside(
+    resolved: ResolvedSweep, *, anew: bool = False, told: Callable[[Sequence[str]], object] | None = None
+) -> None:
     """Set damaged banks aside, and name each in a line, before anything reads them.
 
     Args:
         resolved: The sweep.
         anew: Check the content of banks although that has been done.
+        told: Says the lines; by default on standard error.
     """
     from harness.data.healing import heal_banks
 
-    name_damage(heal_banks(resolved.banks.values(), anew=anew))
+    (told or _say)(heal_banks(resolved.banks.values(), anew=anew))
 
 
-def name_damage(lines: Sequence[str]) -> None:
-    """Name what was set aside, each in a line."""
+def _say(lines: Sequence[str]) -> None:
     for line in lines:
         stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 

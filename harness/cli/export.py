@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.common import RunFolder, open_run, stdout
+from harness.cli.common import Json, RunFolder, open_run, stdout
 from harness.contract.pairs import Pair
 from harness.errors import HarnessError
 from harness.run.store import RunStore
@@ -23,6 +24,7 @@ def export(
     to: Annotated[
         str, typer.Option(help="folder; hub: ready for the Hugging Face hub; onnx: with connector.onnx beside.")
     ] = "folder",
+    as_json: Json = False,
 ) -> None:
     """Write the connector (safetensors), config.json and a model card of one pair.
 
@@ -40,7 +42,10 @@ def export(
     from reports.intervals import connector_intervals
 
     folder = export_connector(store, method, chosen, out, seed=seed, intervals=connector_intervals, form=to)
-    stdout.print(f"wrote {folder}", soft_wrap=True, markup=False, highlight=False)
+    if as_json:
+        stdout.print_json(json.dumps({"folder": str(folder), "method": method, "pair": chosen}))
+    else:
+        stdout.print(f"wrote {folder}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _picked(store: RunStore, method: str) -> Pair:

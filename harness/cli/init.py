@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,17 +13,14 @@ import typer
 import yaml
 
 from harness.cli.common import quiet_libraries, stdout
-from harness.cli.pick import names_of
+from harness.cli.given import names_of
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.sweep.resolve import ResolvedSweep
 
-OPENMOJI = "openmoji"
-"""The pictures that come with the quickstart's packages."""
-
 ASKED = {
-    "data": ("Table of pictures and captions (CSV, JSONL or Parquet), or openmoji", OPENMOJI),
+    "data": ("Table of pictures and captions (CSV, JSONL or Parquet), or openmoji", "openmoji"),
     "image_encoders": ("Image encoders, comma-separated", "packaged:efficientnet_lite0,packaged:efficientnet_lite1"),
     "text_encoders": ("Text encoders, comma-separated", "packaged:minilm_l6,packaged:wordllama"),
 }
@@ -47,7 +45,7 @@ def init(
     given = {"data": data, "image_encoders": image_encoders, "text_encoders": text_encoders}
     answers = {key: _answer(key, value) for key, value in given.items()}
     quiet_libraries()
-    from harness.sweep.starting import BATCH, first_file, run_name
+    from harness.sweep.starting import BATCH, batch_for, first_file, run_name
 
     images, texts = names_of(answers["image_encoders"]), names_of(answers["text_encoders"])
     part = _data(answers["data"], file)
@@ -56,8 +54,8 @@ def init(
     text = write()
     resolved = _resolved(text, file)
     rows = len(resolved.index.splits["train"])
-    if rows < 2 * BATCH:
-        text = write(batch=max(rows // 2, 2))
+    if batch_for(rows) != BATCH:
+        text = write(batch=batch_for(rows))
         resolved = _resolved(text, file)
     from harness.sweep.estimates import check
     from harness.sweep.plan import make_plan
@@ -83,18 +81,13 @@ def _answer(key: str, given: str | None) -> str:
 
 
 def _data(answer: str, file: Path) -> dict[str, Any]:
-    if answer == OPENMOJI:
-        split = {"train": 0.65, "validation": 0.15, "test": 0.2, "seed": 0}
-        return {"kind": "packaged", "name": OPENMOJI, "split": split}
-    from harness.sweep.starting import table_data
+    from harness.sweep.starting import data_part
 
-    table = Path(answer).expanduser()
-    part = table_data(table)
-    where = file.parent.resolve()
-    try:
-        part["file"] = os.path.relpath(table.resolve(), where)  # what the file says is relative to its own folder
-    except ValueError:  # another drive
-        part["file"] = str(table.resolve())
+    part = data_part(answer)
+    if "file" in part:
+        with suppress(ValueError):  # another drive
+            # What the file says is relative to its own folder.
+            part["file"] = os.path.relpath(part["file"], file.parent.resolve())
     return part
 
 

@@ -24,7 +24,10 @@ def language_models(
     storage: Storage = None,
     set_: Set = None,
 ) -> None:
-    """Train GPT-2s of one's own on the sweep's training captions, in STORAGE/models. Those that are there stay."""
+    """Train GPT-2s of one's own on the sweep's training captions, in STORAGE/models. Those that are there stay.
+
+    Example: harness language-models sweeps/hyma_vlm_small.yaml --sizes 2x128
+    """
     config = open_sweep(sweep_file, set_, None, storage)
     wanted = [_size(written) for written in sizes.split(",")]
     from harness.encoders.own_language_models import OwnModel, make_tokenizer, texts_of, train_own

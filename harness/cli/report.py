@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.common import RunFolder, open_run, stdout
+from harness.cli.common import Json, RunFolder, open_run, stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,15 +26,26 @@ LINE = 100
 """Longest line of running text."""
 
 
-def report(run: RunFolder) -> None:
+def report(
+    run: RunFolder,
+    as_json: Json = False,
+    pictures: Annotated[
+        bool, typer.Option(help="Search the test pictures for the page, where the data are pictures with captions.")
+    ] = True,
+) -> None:
     """Write summary.json, report.md, index.html, tables and plots of a run, also of one that is not finished.
 
-    Example: harness report quickstart
+    With --json it prints what summary.json holds. Example: harness report quickstart
     """
     store = open_run(run)
+    from harness.export.illustrate import illustrate
     from reports.build import build_report
 
-    print_report(build_report(store))
+    made = build_report(store, illustrate=partial(illustrate, store) if pictures else None)
+    if as_json:
+        stdout.print_json(store.under("report").get("summary.json").decode())
+    else:
+        print_report(made)
 
 
 def print_report(made: Report) -> None:

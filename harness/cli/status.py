@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.common import Json, RunFolder, open_run, stdout
+from harness.cli.voice import bad_line
 
 if TYPE_CHECKING:
     from harness.run.store import RunStore
@@ -97,7 +98,7 @@ def _watch_plain(store: RunStore) -> None:
 
 def _standing(store: RunStore) -> RunProgress:
     manifest = store.manifest()
-    survey = store.survey(manifest.cells)
+    survey = store.glance(manifest.cells)
     records = survey.records
     methods: dict[str, dict[str, float]] = {}
     for label in manifest.methods:
@@ -105,11 +106,7 @@ def _standing(store: RunStore) -> RunProgress:
         found = [records[cell.key].status if cell.key in records else "missing" for cell in cells]
         seconds = sum(records[cell.key].wall_s for cell in cells if cell.key in records)
         methods[label] = {state: found.count(state) for state in STATES} | {"cell_seconds": seconds}
-    reasons = [
-        f"{r.status}: {r.label} seed {r.seed} {' x '.join(r.pairs[0])}{' ...' if len(r.pairs) > 1 else ''}: {r.error}"
-        for r in records.values()
-        if r.status not in ("done", "skipped")
-    ]
+    reasons = [bad_line(r, store.log_of(r.key)) for r in records.values() if r.status not in ("done", "skipped")]
     reasons += [
         f"diverged: {r.label} seed {r.seed} {pair.image} x {pair.text}: {pair.error}"
         for r in records.values()

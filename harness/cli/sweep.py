@@ -12,28 +12,28 @@ from harness.cli.common import (
     Seeds,
     Set,
     Storage,
-    SweepFile,
     choose,
     interruptible,
-    open_sweep,
-    stderr,
-    stdout,
     store_of,
 )
-from harness.cli.embed import extract_with_bars, name_damage, set_damaged_aside
-from harness.cli.live import LiveLine
-from harness.cli.report import print_report
+from harness.cli.embed import set_damaged_aside
+from harness.cli.given import Data, MaybeFile, Names, given_sweep, keep_file
+from harness.cli.voice import JsonLinesOption, QuietOption, Voice, voice_of
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.run.records import CellRecord, Manifest
+    from harness.cli.tally import Tally
+    from harness.run.records import Manifest
     from harness.sweep.config import Sweep
     from harness.sweep.plan import Plan
 
 
 def sweep(
     context: typer.Context,
-    sweep_file: SweepFile,
+    sweep_file: MaybeFile = None,
+    image_encoders: Names = None,
+    text_encoders: Names = None,
+    data: Data = None,
     methods: Annotated[str | None, typer.Option(help="Run only these labels' cells, e.g. ape,hyma.")] = None,
     seeds: Seeds = None,
     storage: Storage = None,
@@ -49,14 +49,21 @@ def sweep(
     verify: Annotated[
         bool, typer.Option("--verify", help="First compare every file with its checksum; make damaged ones again.")
     ] = False,
+    quiet: QuietOption = False,
+    json_lines: JsonLinesOption = False,
 ) -> None:
     """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing.
 
+    Without a file it runs what harness init would write, and keeps that as sweep.yaml in the run's folder.
+
     Examples: harness sweep sweeps/quickstart.yaml; harness sweep my.yaml --methods ape,hyma --seeds 0,1 --set
-    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379
+    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379; harness sweep --data pairs.csv --image-encoders
+    timm:vit_small_patch16_224,timm:resnet50 --text-encoders st:all-MiniLM-L6-v2
     """
+    voice = voice_of(context, quiet, json_lines)
+    sides = {"image_encoders": image_encoders, "text_encoders": text_encoders}
     sets = [*(set_ or []), *([f"trackers=[{track}]"] if track else [])]
-    config = open_sweep(sweep_file, sets, seeds, storage)
+    config, written = given_sweep("sweep", sweep_file, sides, data, sets, seeds, storage)
     if smoke:
         from harness.sweep.smoke import smoked
 
@@ -74,34 +81,32 @@ def sweep(
     backend_for(backend, plan, chosen)  # it may refuse, before anything is embedded
     if not begun and len(store.finished(plan.by_key)) < len(plan.cells):
         _start_ahead(context, backend, address)
-    bad: list[CellRecord] = []
+    tally: Tally | None = None
     with RunLock(store.blobs) as lock:
+        if written and not smoke:
+            voice.note(f"these options as a file: {keep_file(store, written, 'sweep')} goes on")
         with interruptible():
-            set_damaged_aside(plan.resolved, anew=verify)
-            todo = prepare(plan, store, extract_with_bars, chosen, lock=lock, by_content=verify)
-        name_damage(todo.healed)
+            set_damaged_aside(plan.resolved, anew=verify, told=voice.notes)
+            todo = prepare(plan, store, voice.extract, chosen, lock=lock, by_content=verify)
+        voice.notes(todo.healed)
         if todo.changes:
-            text = f"the plan of {config.name} has changed: {'; '.join(todo.changes)}"
-            stderr.print(text, markup=False, soft_wrap=True)
-        _warn_of_changed_sources(todo.before, todo.manifest)
+            voice.note(f"the plan of {config.name} has changed: {'; '.join(todo.changes)}")
+        _warn_of_changed_sources(todo.before, todo.manifest, voice)
         if todo.cells:
             higher = todo.manifest.selection.higher_is_better
             waiting = Counter(cell.label for cell in todo.cells)
-            with interruptible(), LiveLine(waiting, todo.done, higher, stderr, _flops(plan)) as line:
-                run_missing(plan, store, todo, line, backend=backend, address=address, lock=lock)
-            bad = line.bad
+            tally = voice.tally(config, waiting, todo.done, higher, partial(_flops, plan))
+            with interruptible(), tally:
+                run_missing(plan, store, todo, tally, backend=backend, address=address, lock=lock)
         else:
-            stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")
+            voice.nothing_to_run(config, todo.done, len(plan.cells))
 
     from harness.export.examples import write_examples
     from reports.build import build_report
 
-    print_report(build_report(store, illustrate=partial(write_examples, plan.resolved, store)))
-    for record in bad:
-        pairs = ", ".join(f"{i} x {t}" for i, t in record.pairs[:1]) + (" ..." if len(record.pairs) > 1 else "")
-        line = f"{record.status}: {record.label} seed {record.seed} {pairs}: {record.error}"
-        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
-    if any(record.status != "diverged" for record in bad):
+    made = build_report(store, illustrate=partial(write_examples, plan.resolved, store))
+    voice.finished(made, tally, store)
+    if any(record.status != "diverged" for record in (tally.bad if tally else ())):
         raise typer.Exit(1)
 
 
@@ -133,7 +138,7 @@ def _flops(plan: Plan) -> dict[str, float]:
     return {label: e.flops_ours["total"] * seeds / cells[label] for label, e in counted if e.flops_ours}
 
 
-def _warn_of_changed_sources(before: Manifest | None, now: Manifest) -> None:
+def _warn_of_changed_sources(before: Manifest | None, now: Manifest, voice: Voice) -> None:
     from harness.run.provenance import is_plugin_file
 
     for label, method in now.methods.items():
@@ -143,8 +148,7 @@ def _warn_of_changed_sources(before: Manifest | None, now: Manifest) -> None:
         both = sorted(old.sources.keys() | method.sources.keys())
         changed = [name for name in both if old.sources.get(name) != method.sources.get(name)]
         if kept := [name for name in changed if not is_plugin_file(name)]:
-            stderr.print(
-                f"[yellow]warning:[/] the source of {method.method!r} changed ({', '.join(kept)}) and its version "
-                f"({method.version}) did not: cells made before are kept. Raise `version` to run them again.",
-                soft_wrap=True,
+            voice.note(
+                f"warning: the source of {method.method!r} changed ({', '.join(kept)}) and its version "
+                f"({method.version}) did not: cells made before are kept. Raise `version` to run them again."
             )

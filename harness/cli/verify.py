@@ -11,7 +11,10 @@ from reports.formatting import count
 
 
 def verify(run: RunFolder, as_json: Json = False) -> None:
-    """Compare every record, file and bank of a run with its checksum. Exit code 1 if anything is damaged."""
+    """Compare every record, file and bank of a run with its checksum. Exit code 1 if anything is damaged.
+
+    Example: harness verify quickstart
+    """
     store = open_run(run)
     from harness.run.verifying import verify_run
 

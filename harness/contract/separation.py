@@ -1,6 +1,8 @@
 """Which candidates the noise does not separate from the best one: multiple comparisons with the best."""
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,11 +11,70 @@ from scipy.stats import norm, t
 LEVEL = 0.95
 """Of the simultaneous interval."""
 
+BLOCK = 64
+"""Draws at once."""
+
+
+class Covariance(Protocol):
+    """Covariance of many candidates, of which a few rows are asked for."""
+
+    def variance(self, of: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Of these candidates."""
+        ...
+
+    def rows(self, of: Int[np.ndarray, " n"], among: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+        """Of these candidates with those."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A covariance that is written out.
+
+    Attributes:
+        matrix: ``[candidates, candidates]``.
+    """
+
+    matrix: Float[np.ndarray, "candidates candidates"]
+
+    def variance(self, of: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """See ``Covariance``."""
+        return np.diag(self.matrix)[of]
+
+    def rows(self, of: Int[np.ndarray, " n"], among: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+        """See ``Covariance``."""
+        return self.matrix[np.ix_(of, among)]
+
+
+@dataclass(frozen=True)
+class Factored:
+    """``factor.T @ factor``, and what each candidate varies by for itself: ten thousand need no matrix of squares.
+
+    Attributes:
+        factor: ``[rank, candidates]``.
+        own: ``[candidates]`` variance.
+    """
+
+    factor: Float[np.ndarray, "rank candidates"]
+    own: Float[np.ndarray, " candidates"]
+
+    def variance(self, of: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """See ``Covariance``."""
+        return (self.factor[:, of] ** 2).sum(axis=0) + self.own[of]
+
+    def rows(self, of: Int[np.ndarray, " n"], among: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+        """See ``Covariance``."""
+        return self.factor[:, of].T @ self.factor[:, among] + (of[:, None] == among) * self.own[of][:, None]
+
+    def matrix(self, of: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
+        """All of it, of these candidates."""
+        return self.rows(of, of)
+
 
 def not_separated(
     mean: Float[np.ndarray, " candidates"],
     draws: Float[np.ndarray, "draws candidates"],
-    covariance: Float[np.ndarray, "candidates candidates"],
+    covariance: Float[np.ndarray, "candidates candidates"] | Factored,
     *,
     freedom: float = math.inf,
     level: float = LEVEL,
@@ -38,8 +99,9 @@ def not_separated(
         Their positions.
     """
     left = np.arange(len(mean))
+    known: Covariance = Dense(covariance) if isinstance(covariance, np.ndarray) else covariance
     while True:
-        limit, error = _limit(mean[left], draws[:, left], covariance[np.ix_(left, left)], level, freedom)
+        limit, error = _limit(mean[left], draws[:, left], known, left, level, freedom)
         close = mean[left].max() - mean[left] <= np.maximum(limit * error - indifference, 0.0)
         if close.all():
             return left[np.argsort(-mean[left], kind="stable")]
@@ -49,16 +111,24 @@ def not_separated(
 def _limit(
     mean: Float[np.ndarray, " left"],
     draws: Float[np.ndarray, "draws left"],
-    covariance: Float[np.ndarray, "left left"],
+    covariance: Covariance,
+    left: Int[np.ndarray, " left"],
     level: float,
     freedom: float,
 ) -> tuple[float, Float[np.ndarray, " left"]]:
     """The critical value, and the standard error of each candidate's difference from the best."""
-    variance = np.diag(covariance)
-    error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 1e-30))
-    first = draws.argmax(axis=1)
-    gaps = (draws[np.arange(len(draws)), first][:, None] - draws) / error[first]
-    limit = float(np.quantile(gaps.max(axis=1), level))
+    first, variance = draws.argmax(axis=1), covariance.variance(left)
+
+    def errors(of: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n left"]:
+        among = covariance.rows(left[of], left)
+        return np.sqrt(np.maximum(variance[of][:, None] + variance - 2 * among, 1e-30))
+
+    greatest = np.empty(len(draws))
+    for start in range(0, len(draws), BLOCK):  # ten thousand candidates need no matrix of draws times candidates more
+        own = slice(start, start + BLOCK)
+        best = draws[own][np.arange(len(first[own])), first[own]]
+        greatest[own] = ((best[:, None] - draws[own]) / errors(first[own])).max(axis=1)
+    limit = float(np.quantile(greatest, level))
     if math.isfinite(freedom):
         limit = float(-t.ppf(norm.cdf(-limit), freedom))
-    return limit, error[int(mean.argmax())]
+    return limit, errors(np.array([mean.argmax()]))[0]

@@ -171,6 +171,8 @@ class SyntheticDataset(Dataset):
         self._index = Index(config.rows, caption_image, splits, self._labels(), class_names)
         self._block = lru_cache(maxsize=8)(self._draw_block)
         self._view = lru_cache(maxsize=None)(self._draw_view)
+        self._names = lru_cache(maxsize=None)(self._name_all)
+        self._own = lru_cache(maxsize=None)(self._inform)
 
     def index(self) -> Index:
         """The rows and splits."""
@@ -178,7 +180,7 @@ class SyntheticDataset(Dataset):
 
     def own_encoders(self, modality: Modality) -> Mapping[str, EncoderInfo]:
         """The image encoders ``image00``, ... or the text encoders ``text00``, ..."""
-        return {encoder: self._info(modality, i) for i, encoder in enumerate(self._names(modality))}
+        return self._own(modality)
 
     def embeddings(self, encoder: str, modality: Modality, start: int, stop: int) -> Float[np.ndarray, "rows dim"]:
         """Rows [start, stop) of an encoder's embeddings, float32."""
@@ -231,7 +233,10 @@ class SyntheticDataset(Dataset):
         signal = view.gains**2
         return signal / (signal * (1 + self._config.caption_noise**2) + view.noise**2 + _ISOTROPIC**2)
 
-    def _names(self, modality: Modality) -> list[str]:
+    def _inform(self, modality: Modality) -> Mapping[str, EncoderInfo]:
+        return {encoder: self._info(modality, i) for i, encoder in enumerate(self._names(modality))}
+
+    def _name_all(self, modality: Modality) -> list[str]:
         given = self._config.image_names if modality == "image" else self._config.text_names
         if given is not None:
             return given

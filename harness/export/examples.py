@@ -1,18 +1,17 @@
 """Test captions with the pictures that connectors find for them: what the report shows, made where the data are."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from PIL.Image import Image
 from torch import Tensor
 
 from harness.contract.pairs import Pair
 from harness.errors import HarnessError
+from harness.export.captioned import write_captions
 from harness.export.folder import stored_connector
+from harness.export.thumbnails import thumbnails
 from harness.run.records import Examples, ShownCaption, ShownList
 from harness.run.store import RunStore
 from harness.sweep.resolve import ResolvedSweep
@@ -20,8 +19,6 @@ from harness.tasks.base import both_sides, ranks_of_right
 
 CAPTIONS, WORST, FIRST = 12, 6, 5
 """Captions taken evenly, worst misses, and pictures shown for each."""
-SIDE, QUALITY = 72, 60
-"""Of the small JPEGs: longest side in pixels, and quality."""
 
 
 def write_examples(resolved: ResolvedSweep, store: RunStore, wanted: Sequence[tuple[str, Pair]]) -> Examples | None:
@@ -38,8 +35,8 @@ def write_examples(resolved: ResolvedSweep, store: RunStore, wanted: Sequence[tu
     Returns:
         What was stored; None where the data hold no pictures or no captions, or none of the connectors is there.
     """
-    if resolved.language:
-        return None  # nothing is searched for in the space of a language model's inputs
+    if resolved.language:  # nothing is searched for in the space of a language model's inputs
+        return write_captions(resolved, store, wanted, resolved.language)
     image_rows, caption_rows, owner = resolved.index.paired("test")
     brings_own = any(resolved.dataset.own_encoders(side) is not None for side in ("image", "text"))
     if brings_own or resolved.without_test or not len(caption_rows):
@@ -76,7 +73,7 @@ def write_examples(resolved: ResolvedSweep, store: RunStore, wanted: Sequence[tu
         captions, misses = shown(even), shown(worst)
         every = (*captions, *misses)
         rows = sorted({row for one in every for row in (one.own, *(n for each in one.lists for n in each.first))})
-        pictures = _pictures(resolved, rows)
+        pictures = thumbnails(resolved, rows)
     except HarnessError:
         return None  # pictures that were embedded once may be gone; a report does not need them
     examples = Examples(images=len(image_rows), captions=captions, worst=misses, pictures=pictures)
@@ -98,20 +95,3 @@ def _list(
 
 def _captions(resolved: ResolvedSweep, rows: Int[np.ndarray, " captions"]) -> Iterable[str]:
     return (str(sample) for sample in resolved.dataset.samples("text", [int(row) for row in rows]))
-
-
-def _pictures(resolved: ResolvedSweep, rows: Sequence[int]) -> dict[int, str]:
-    return {
-        row: _small(picture)
-        for row, picture in zip(rows, resolved.dataset.samples("image", rows), strict=True)
-        if isinstance(picture, Image)
-    }
-
-
-def _small(picture: Image) -> str:
-    """A small JPEG in base64."""
-    small = picture.convert("RGB")
-    small.thumbnail((SIDE, SIDE))
-    written = io.BytesIO()
-    small.save(written, "JPEG", quality=QUALITY, optimize=True)
-    return base64.b64encode(written.getvalue()).decode()

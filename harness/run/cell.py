@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TextIO
 
 import numpy as np
@@ -21,6 +22,7 @@ from harness.run.banks import banks_of
 from harness.run.cell_records import cell_record
 from harness.run.evaluation import evaluate
 from harness.run.interrupts import may_be_asked
+from harness.run.logs import CAUGHT, SaidToFile, caught, log_text
 from harness.run.problems import checked_connectors, problem_of
 from harness.run.records import CellRecord, CheckpointRecord, LostPair, PairMetrics, Status, TuningRecord
 from harness.run.store import RunStore
@@ -79,17 +81,20 @@ def run_cell(
     ledger, start = Ledger(), time.perf_counter()
     attempt = Attempt(store, cell.key, ledger)
 
+    catch_into = Path(words.name + CAUGHT) if own_process and words else None
+
     def give_up(why: str) -> None:
         ledger.seconds[FIT] = spent = time.perf_counter() - start
         attempt.book_wasted()
         wall_s = spent + ledger.seconds.get(WASTED, 0.0)
-        store.write_cell(cell_record(plan, cell, "timeout", ledger, error=why, wall_s=wall_s, device_s=spent))
+        record = cell_record(plan, cell, "timeout", ledger, error=why, wall_s=wall_s, device_s=spent)
+        store.write_cell(record, log=SaidToFile(catch_into).text if catch_into else "")
 
     limit_s = plan.methods[cell.label].config.resources.timeout_s
     guard = doomed(limit_s, give_up, words) if own_process else alarmed(limit_s)
     if not own_process:
         attempt.begin()
-    with exact_threads(cell.cpus):
+    with exact_threads(cell.cpus), caught(catch_into) as log:
         outcome = _outcome(plan, store, cell, ledger, attempt, guard)
         if outcome.interrupted and not own_process and may_be_asked():
             raise KeyboardInterrupt
@@ -124,7 +129,7 @@ def run_cell(
     connectors = _connectors(cell, outcome.connectors) if done else None
     state = save(dict(fit.state)) if done and fit and fit.state else None
     store.check_there()
-    return store.write_cell(record, outcome.queries, connectors, state)
+    return store.write_cell(record, outcome.queries, connectors, state, log=log_text(log.text, record.traceback))
 
 
 def _outcome(

@@ -5,6 +5,8 @@ Nothing here imports torch, so a report can be made where torch is not installed
 
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from harness.contract.ledger import PHASES, SHARED_PHASES, Ledger
 from harness.contract.metric import Metric
 from harness.contract.record import Record
@@ -207,6 +209,29 @@ class CellRecord(Record):
     files: dict[str, StoredFile] = {}
 
 
+class PairName(BaseModel):
+    """A pair, of whatever else is stored with it."""
+
+    image: str
+    text: str
+
+
+class CellGlance(BaseModel):
+    """What tells how far a run is, of a ``CellRecord``; the rest of it is not looked at."""
+
+    schema_version: int
+    key: str
+    label: str
+    seed: int
+    pairs: list[tuple[str, str]]
+    status: Status
+    metrics: list[PairName] = []
+    wall_s: float
+    lost: list[LostPair] = []
+    error: str | None = None
+    files: dict[str, StoredFile] = {}
+
+
 class PlannedMethod(Record):
     """A method of the plan: registered name, kind, version and resolved config (defaults filled in)."""
 
@@ -292,6 +317,32 @@ class ShownCaption(Record):
     lists: list[ShownList]
 
 
+class Captioner(Record):
+    """A connector into a language model whose captions are shown.
+
+    Attributes:
+        label: Its method.
+        image: Its image encoder.
+        text: Its language model.
+        seed: Its seed.
+        no_image: The greedy caption behind a prefix of zeros, whatever the picture.
+    """
+
+    label: str
+    image: str
+    text: str
+    seed: int
+    no_image: str
+
+
+class CaptionedPicture(Record):
+    """A test picture's row, what the data say of it, and the greedy caption of every captioner."""
+
+    own: int
+    written: str
+    said: list[str]
+
+
 class Examples(Record):
     """Test captions and pictures to look at.
 
@@ -300,6 +351,8 @@ class Examples(Record):
         captions: Captions taken at equal distances, whatever is found for them.
         worst: Captions whose own image the first connector places worst.
         pictures: Image row -> a small JPEG, in base64.
+        captioners: Connectors into language models, the best first.
+        captioned: Pictures taken at equal distances, and what these say of them.
     """
 
     schema_version: int = SCHEMA
@@ -307,6 +360,8 @@ class Examples(Record):
     captions: list[ShownCaption]
     worst: list[ShownCaption]
     pictures: dict[int, str]
+    captioners: list[Captioner] = []
+    captioned: list[CaptionedPicture] = []
 
 
 class Manifest(Record):

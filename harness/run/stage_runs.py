@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from harness.data.healing import heal_banks
+from harness.run.backends.base import Listener
 from harness.run.execute import prepare, run_missing
 from harness.run.lock import RunLock
 from harness.run.picking import Ran
@@ -30,6 +31,7 @@ def run_stage(
     backend: str,
     address: str | None = None,
     told: Callable[[str], object] | None = None,
+    listener: Listener | None = None,
 ) -> Ran:
     """Embed what the stage needs, run its cell if it has not been run, and read what it came to.
 
@@ -39,6 +41,7 @@ def run_stage(
         backend: What runs the cell.
         address: Ray cluster to join.
         told: Hears of what an earlier sweep left: a stale lock, damaged files that are made again; a line each.
+        listener: Hears of the cell.
 
     Raises:
         LockHeld: Somebody else runs the stage.
@@ -51,6 +54,6 @@ def run_stage(
             if told is not None:
                 told(line)
         if todo.cells:
-            run_missing(plan, store, todo, Unheard(), backend=backend, address=address, lock=lock)
+            run_missing(plan, store, todo, listener or Unheard(), backend=backend, address=address, lock=lock)
     (cell,) = plan.cells
     return Ran(store.record(cell.key), store.manifest().elapsed_s or 0.0)

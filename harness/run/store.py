@@ -9,6 +9,7 @@ Layout (``harness.run.records.SCHEMA``)::
     connectors/<key>.state.safetensors  what a rung cell's next rung resumes from
     examples.json                       test captions with the pictures that connectors find for them, for the report
     attempts/<key>.json                 what an unfinished attempt at a cell has spent so far
+    logs/<key>.txt                      what a cell's method said, where it said something (harness.run.logs)
     lock.json                           who sweeps the run now (harness.run.lock)
     damaged/                            what was set aside; nothing here is ever read
 
@@ -35,25 +36,28 @@ compared by it again until their record names other ones; those that it is asked
 Nothing here imports torch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from harness.contract.sealed import sealed, sha256_of
 from harness.errors import Damaged, HarnessError, StorageFailed
 from harness.run.blobs import Blobs, BlobsUnder, NoBlob, blobs_at
-from harness.run.records import CellRecord, Examples, LedgerRecord, Manifest, StoredFile
+from harness.run.records import CellGlance, CellRecord, Examples, LedgerRecord, Manifest, StoredFile
+from harness.run.surveys import Survey, Surveyor
 from harness.run.whole import (
     CONNECTORS,
     RANKS,
     STATE,
     arrays_of,
     attempt_name,
+    check_is_of,
     compare,
-    damaged,
     file_name,
+    glanced,
+    log_name,
     npz_of,
+    optional,
     parsed,
     record_name,
 )
@@ -62,19 +66,6 @@ from harness.sweep.planned import PlannedCell
 MANIFEST, EXAMPLES, PROBE = "manifest.json", "examples.json", "probe"
 PROBE_BYTES = 64 * 2**10
 """About what a small cell takes: a full disk often has room for a few bytes."""
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What there is of some cells.
-
-    Attributes:
-        records: Whole ones by key, in the order that was asked for.
-        damaged: Key -> what is wrong with a cell that is there and not whole. It counts as missing.
-    """
-
-    records: dict[str, CellRecord]
-    damaged: dict[str, Damaged]
 
 
 class RunStore:
@@ -88,8 +79,7 @@ class RunStore:
     def __init__(self, where: str, blobs: Blobs | None = None) -> None:
         self.blobs = blobs or blobs_at(where)
         self._files: dict[str, Mapping[str, StoredFile]] = {}
-        self._compared: dict[str, StoredFile | None] = {}
-        self._kept: dict[str, bytes] | None = None
+        self._surveyor = Surveyor(self.blobs)
 
     @property
     def where(self) -> str:
@@ -172,14 +162,7 @@ class RunStore:
         """
         name = record_name(key)
         record = parsed(self.blobs, CellRecord, name)
-        if record.key != key:
-            raise damaged(self.blobs, name, f"is the record of another cell ({record.key[:12]})")
-        if cell is not None and (record.seed, sorted(record.pairs)) != (cell.seed, sorted(cell.pairs)):
-            raise damaged(self.blobs, name, "is the record of other pairs or of another seed")
-        measured = {(entry.image, entry.text) for entry in record.metrics}
-        measured |= {(entry.image, entry.text) for entry in record.lost}
-        if record.status == "done" and measured != set(record.pairs):
-            raise damaged(self.blobs, name, f"has metrics of {len(measured)} of {len(record.pairs)} pairs")
+        check_is_of(self.blobs, record, key, cell)
         self._files[key] = record.files
         return record
 
@@ -187,7 +170,9 @@ class RunStore:
         """Finished cells of the plan that are whole, by key, in plan order."""
         return self.survey(manifest.cells).records
 
-    def survey(self, cells: Iterable[PlannedCell], *, connectors: bool = False, keep: bool = False) -> Survey:
+    def survey(
+        self, cells: Iterable[PlannedCell], *, connectors: bool = False, keep: bool = False
+    ) -> Survey[CellRecord]:
         """Read finished cells, and name those that are not whole.
 
         Records and ranks are compared with their checksums; connectors only by their size, because reading all those of
@@ -202,59 +187,31 @@ class RunStore:
         Raises:
             HarnessError: A record is of another schema, or the storage cannot be read.
         """
-        sizes = self.blobs.sizes("cells/") | self.blobs.sizes("connectors/")
-        found = Survey({}, {})
-        self._kept = {} if keep else None
-        for cell in cells:
-            if record_name(cell.key) not in sizes or cell.key in found.records:
-                continue
-            try:
-                record = self.record(cell.key, cell)
-                wrong = list(self.damaged_files(record, sizes, connectors=connectors))
-            except NoBlob:  # another process has dropped it in the meantime
-                continue
-            except Damaged as damage:
-                found.damaged[cell.key] = damage
-                continue
-            if wrong:
-                found.damaged[cell.key] = wrong[0]
-            else:
-                found.records[cell.key] = record
+        return self._surveyor.survey(cells, self.record, connectors=connectors, keep=keep)
+
+    def glance(self, cells: Iterable[PlannedCell]) -> Survey[CellGlance]:
+        """Like ``survey``, for what tells how far a run is: the rest of a record is compared and not taken apart."""
+        return self._surveyor.survey(cells, self._glance)
+
+    def _glance(self, key: str, cell: PlannedCell) -> CellGlance:
+        found = glanced(self.blobs, record_name(key))
+        if found is None:  # of an older version, of another schema, or damaged, which the whole record says better
+            return CellGlance.model_validate(self.record(key, cell).model_dump())
+        check_is_of(self.blobs, found, key, cell)
         return found
 
-    def damaged_files(self, record: CellRecord, sizes: Mapping[str, int], *, connectors: bool) -> Iterator[Damaged]:
-        """Compare a cell's files with what its record says of them.
+    def damaged_files(
+        self, record: CellRecord | CellGlance, sizes: Mapping[str, int], *, connectors: bool
+    ) -> Iterator[Damaged]:
+        """Each file of a cell that is gone, or not what its record says; see ``Surveyor``."""
+        return self._surveyor.damaged_files(record, sizes, connectors=connectors)
+
+    def queries(self, key: str, wanted: Callable[[str], bool] | None = None) -> dict[str, np.ndarray]:
+        """What each test query gave.
 
         Args:
-            record: The cell.
-            sizes: Bytes of the files that are there.
-            connectors: Compare the content of connectors too, and of ranks although that has been done.
-
-        Yields:
-            Each that is gone or another.
-        """
-        for ending in dict.fromkeys((*record.files, RANKS)):
-            name, expected = file_name(record.key, ending), record.files.get(ending)
-            if name not in sizes and (ending == STATE or expected is None):
-                continue  # dropped when no rung needed it any more; or the cell has no ranks
-            known = not connectors and name in self._compared and self._compared[name] == expected
-            content = not known and (ending == RANKS or connectors)
-            same = expected is None or sizes.get(name) == expected.bytes
-            if not content and same:
-                continue
-            try:  # read anew: it may have been written since it was listed
-                data = self._optional(name)
-                compare(self.blobs, name, data, expected)
-                if expected is None and data is not None:
-                    arrays_of(self.blobs, name, data)  # of an older version; a zip file has a checksum of each array
-                self._compared[name] = expected
-                if self._kept is not None and data is not None and ending == RANKS:
-                    self._kept[name] = data
-            except Damaged as damage:
-                yield damage
-
-    def queries(self, key: str) -> dict[str, np.ndarray]:
-        """What each test query gave.
+            key: The cell's key.
+            wanted: Which arrays to read, by name: taking all of a large grid apart takes long. None: all.
 
         Returns:
             ``"<pair number>/<task label>/<metric>"`` -> ``[queries]`` numbers, and for every task
@@ -264,9 +221,9 @@ class RunStore:
         Raises:
             Damaged: The file is, or it is gone.
         """
-        kept = self._kept.pop(file_name(key, RANKS), None) if self._kept else None
+        kept = self._surveyor.kept(file_name(key, RANKS))
         data = self._whole(key, RANKS) if kept is None else kept
-        return {} if data is None else arrays_of(self.blobs, file_name(key, RANKS), data)
+        return {} if data is None else arrays_of(self.blobs, file_name(key, RANKS), data, wanted)
 
     def connectors(self, key: str) -> bytes | None:
         """The safetensors file of a cell's connectors; None when it has none.
@@ -293,6 +250,7 @@ class RunStore:
         queries: Mapping[str, np.ndarray] | None = None,
         connectors: bytes | None = None,
         state: bytes | None = None,
+        log: str = "",
     ) -> CellRecord:
         """Write a finished cell: its arrays first, its record last, each whole.
 
@@ -301,6 +259,7 @@ class RunStore:
             queries: Arrays as ``queries`` returns them.
             connectors: A serialised safetensors file.
             state: Another one: what the pair's next rung resumes from.
+            log: What its method said; nothing is kept of one that said nothing.
 
         Returns:
             The record with the checksums of the files.
@@ -314,6 +273,8 @@ class RunStore:
             self.blobs.put(file_name(record.key, ending), data)
         stored = {ending: StoredFile(sha256=sha256_of(data), bytes=len(data)) for ending, data in files.items()}
         record = record.model_copy(update={"files": stored})
+        if log:
+            self.blobs.put(log_name(record.key), log.encode(errors="replace"))
         self.blobs.put(record_name(record.key), sealed(record))
         self.blobs.delete(attempt_name(record.key))
         return record
@@ -323,10 +284,11 @@ class RunStore:
         self.blobs.delete(record_name(key))
         for ending in (RANKS, CONNECTORS, STATE):
             self.blobs.delete(file_name(key, ending))
+        self.blobs.delete(log_name(key))
 
     def set_aside(self, name: str) -> None:
         """Move a blob below ``damaged/``, under a name that nobody reads; nothing happens when there is none."""
-        data = self._optional(name)
+        data = optional(self.blobs, name)
         if data is not None:
             self.blobs.put(f"damaged/{name}.{sha256_of(data)[:8]}", data)
             self.blobs.delete(name)
@@ -341,6 +303,11 @@ class RunStore:
             self.note_attempt(key, spent)
         for name in (record_name(key), file_name(key, RANKS), file_name(key, CONNECTORS), file_name(key, STATE)):
             self.set_aside(name)
+        self.blobs.delete(log_name(key))
+
+    def log_of(self, key: str) -> str | None:
+        """The place of what a cell's method said; None where it said nothing."""
+        return f"{self.where}/{log_name(key)}" if self.blobs.exists(log_name(key)) else None
 
     def note_attempt(self, key: str, spent: LedgerRecord) -> None:
         """Remember what an attempt at a cell has spent so far, in case it never finishes."""
@@ -357,12 +324,6 @@ class RunStore:
         """The blobs below a prefix, e.g. ``report``."""
         return BlobsUnder(self.blobs, prefix)
 
-    def _optional(self, name: str) -> bytes | None:
-        try:
-            return self.blobs.get(name)
-        except NoBlob:
-            return None
-
     def _of(self, key: str) -> CellRecord | None:
         """A cell's record, for the checksums in it; None where it cannot be had."""
         try:
@@ -373,12 +334,12 @@ class RunStore:
     def _whole(self, key: str, ending: str) -> bytes | None:
         """A file of a cell, compared with what the record says of it."""
         name, files = file_name(key, ending), self._files.get(key)
-        data = self._optional(name)
+        data = optional(self.blobs, name)
         try:
             compare(self.blobs, name, data, (files or {}).get(ending))
         except Damaged:
             files = None
         if files is None:  # not known yet, or the cell has been written anew
-            data, record = self._optional(name), self._of(key)
+            data, record = optional(self.blobs, name), self._of(key)
             compare(self.blobs, name, data, record.files.get(ending) if record else None)
         return data

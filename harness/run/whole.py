@@ -1,7 +1,7 @@
 """The files of a run by name, and each read whole or called damaged."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from harness.contract.files import UNREADABLE
 from harness.contract.record import Record
-from harness.contract.sealed import NotWhole, sha256_of, unsealed
+from harness.contract.sealed import NotWhole, sha256_of, text_of, unsealed
 from harness.errors import Damaged, HarnessError
-from harness.run.blobs import Blobs
-from harness.run.records import SCHEMA, StoredFile
+from harness.run.blobs import Blobs, NoBlob
+from harness.run.records import SCHEMA, CellGlance, CellRecord, StoredFile
+from harness.sweep.planned import PlannedCell
 
 RANKS, CONNECTORS, STATE = "npz", "safetensors", "state.safetensors"
 """Endings of a cell's files beside its record."""
@@ -30,6 +31,11 @@ def record_name(key: str) -> str:
 def file_name(key: str, ending: str) -> str:
     """A file of a cell."""
     return f"{'cells' if ending == RANKS else 'connectors'}/{key}.{ending}"
+
+
+def log_name(key: str) -> str:
+    """What a cell's method said."""
+    return f"logs/{key}.txt"
 
 
 def attempt_name(key: str) -> str:
@@ -68,6 +74,45 @@ def parsed(blobs: Blobs, model: type[R], name: str) -> R:
         raise damaged(blobs, name, f"field {field}: {first['msg']}") from error
 
 
+def optional(blobs: Blobs, name: str) -> bytes | None:
+    """A blob's content; None where there is none."""
+    try:
+        return blobs.get(name)
+    except NoBlob:
+        return None
+
+
+def glanced(blobs: Blobs, name: str) -> CellGlance | None:
+    """The gist of a cell's record; None where it takes more than a glance to say what there is.
+
+    Raises:
+        NoBlob: There is none.
+    """
+    try:
+        text = text_of(blobs.get(name))
+        found = None if text is None else CellGlance.model_validate_json(text)
+    except (NotWhole, ValidationError):
+        return None
+    return found if found and found.schema_version == SCHEMA else None
+
+
+def check_is_of(blobs: Blobs, record: CellRecord | CellGlance, key: str, cell: PlannedCell | None) -> None:
+    """Compare a record with what it must be of.
+
+    Raises:
+        Damaged: It is of another cell, or lacks metrics.
+    """
+    name = record_name(key)
+    if record.key != key:
+        raise damaged(blobs, name, f"is the record of another cell ({record.key[:12]})")
+    if cell is not None and (record.seed, sorted(record.pairs)) != (cell.seed, sorted(cell.pairs)):
+        raise damaged(blobs, name, "is the record of other pairs or of another seed")
+    measured = {(entry.image, entry.text) for entry in record.metrics}
+    measured |= {(entry.image, entry.text) for entry in record.lost}
+    if record.status == "done" and measured != set(record.pairs):
+        raise damaged(blobs, name, f"has metrics of {len(measured)} of {len(record.pairs)} pairs")
+
+
 def compare(blobs: Blobs, name: str, data: bytes | None, expected: StoredFile | None) -> None:
     """Compare a file with what its record says of it, if it says anything.
 
@@ -84,15 +129,23 @@ def compare(blobs: Blobs, name: str, data: bytes | None, expected: StoredFile | 
         raise damaged(blobs, name, "does not hold what was written: its checksum is another")
 
 
-def arrays_of(blobs: Blobs, name: str, data: bytes) -> dict[str, np.ndarray]:
+def arrays_of(
+    blobs: Blobs, name: str, data: bytes, wanted: Callable[[str], bool] | None = None
+) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` file.
+
+    Args:
+        blobs: Where it lies.
+        name: Its name.
+        data: Its content.
+        wanted: Which arrays to read; None: all.
 
     Raises:
         Damaged: It cannot be read.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {array: arrays[array] for array in arrays.files}
+            return {array: arrays[array] for array in arrays.files if wanted is None or wanted(array)}
     except UNREADABLE as error:
         raise damaged(blobs, name, f"cannot be read: {error}") from error
 

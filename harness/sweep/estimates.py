@@ -1,13 +1,19 @@
 """What the cells of a plan will cost, in closed form."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from harness.contract.fit import Estimate
 from harness.contract.method import Convention, RungEstimates, TriesRates, counted_by, estimate_of
 from harness.contract.pairs import Pair
+from harness.errors import HarnessError
 from harness.sweep.located import errors_located
 from harness.sweep.plan import Plan, ReadyMethod
+from harness.sweep.planned import PlannedCell
 from harness.sweep.resolve import ResolvedSweep
+
+Shape: TypeAlias = tuple[int, int, float | None, float | None, str]
+"""Dimensions of a pair's embeddings, the parameters of its encoders where they are known, and its language model."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,16 @@ def estimates(plan: Plan) -> dict[str, MethodEstimate]:
     return found
 
 
+def cell_estimate(plan: Plan, cell: PlannedCell) -> Estimate | None:
+    """What one cell will spend, a rung's what all its pair's rungs up to it do; None if its method cannot tell."""
+    ready = plan.methods[cell.label]
+    budget = ready.budget if cell.rung is None else ready.rungs[cell.rung]
+    try:
+        return estimate_of(ready.method, plan.resolved.sizes(tuple(cell.pairs)), budget)
+    except HarnessError:
+        return None  # the method refuses these shapes, which is for the cell to say
+
+
 def check(plan: Plan) -> None:
     """Find what would stop a cell, before compute is spent: empty splits, batches larger than the data, ...
 
@@ -73,9 +89,24 @@ def _counts(
     if ready.rungs:
         counts = [counted_by(convention, _estimate_rungs(resolved, ready))]
     else:
-        counts = [_estimate(resolved, ready, pairs, convention) for pairs in groups]
+        alike: dict[tuple[Shape, ...], Estimate | None] = {}
+        counts = []
+        for pairs in groups:
+            shapes = _shapes(resolved, pairs)
+            if shapes not in alike:
+                alike[shapes] = _estimate(resolved, ready, pairs, convention)
+            counts.append(alike[shapes])
     known = [count for count in counts if count is not None]
     return known if len(known) == len(counts) else None
+
+
+def _shapes(resolved: ResolvedSweep, pairs: tuple[Pair, ...]) -> tuple[Shape, ...]:
+    """All that tells the cost of one pair from that of another."""
+    s, language = resolved.sizes(pairs), resolved.language is not None
+    return tuple(
+        (s.image_dims[i], s.text_dims[t], s.image_params.get(i), s.text_params.get(t), t if language else "")
+        for i, t in pairs
+    )
 
 
 def _estimate(

@@ -18,43 +18,59 @@ from harness.sweep.config import MethodConfig
 from harness.sweep.resolve import ResolvedSweep
 
 
-def cell_key(
-    resolved: ResolvedSweep,
-    config: MethodConfig,
-    method: Method,
-    pairs: tuple[Pair, ...],
-    seed: int,
-    rung: Budget | None,
-) -> str:
-    """sha256 (hex) over canonical JSON of method, data, connector, task, pairs and seed.
+class CellKeys:
+    """Keys of one method's cells; what they share is digested once, for a plan has ten thousand of them.
 
-    Paths, the number of workers and the labels of methods are no part of it. A plug-in counts by the content of its
-    file; what is built in counts by its version.
+    A key is the sha256 (hex) over canonical JSON of method, data, connector, task, pairs and seed. Paths, the number of
+    workers and the labels of methods are no part of it. A plug-in counts by the content of its file; what is built in
+    counts by its version.
+
+    Args:
+        resolved: The sweep.
+        config: The method as written.
+        method: The method with its settings.
     """
-    sweep = resolved.sweep
-    images, texts = list(dict.fromkeys(i for i, _ in pairs)), list(dict.fromkeys(t for _, t in pairs))
-    content: dict[str, Any] = {
-        "method": [without_folder(config.method), method.version, dataclasses.asdict(method)],  # type: ignore[call-overload]
-        "plugins": _plugins(resolved, config.method),
-        "budget": dict(config.budget),
-        "pairs": pairs,
-        "seed": seed,
-        "connector": [described(resolved.connector), sweep.connector.direction],
-        "objective": without_folder(sweep.connector.loss),
-        "selection": sweep.selection.model_dump(include={"task", "metric"}),
-        "banks": [resolved.bank(resolved.dataset, "image", image).identity for image in images]
-        + [resolved.bank(resolved.dataset, "text", text).identity for text in texts],
-        "rows": _rows_identity(resolved.index),
-        "tasks": sorted(_task_identity(resolved, n, images, texts) for n in range(len(sweep.tasks))),
-    }
-    if resolved.language:
-        content["banks"] += [resolved.bank(resolved.dataset, "tokens", text).identity for text in texts]
-    if isinstance(method, ReadsParams):
-        sizes = resolved.sizes(pairs)
-        content["params"] = [dict(sizes.image_params), dict(sizes.text_params)]
-    if rung is not None:
-        content["rung"] = [rung.limit]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def __init__(self, resolved: ResolvedSweep, config: MethodConfig, method: Method) -> None:
+        sweep = resolved.sweep
+        self._resolved, self._reads_params = resolved, isinstance(method, ReadsParams)
+        self._shared: dict[str, Any] = {
+            "method": [without_folder(config.method), method.version, dataclasses.asdict(method)],  # type: ignore[call-overload]
+            "plugins": _plugins(resolved, config.method),
+            "budget": dict(config.budget),
+            "connector": [described(resolved.connector), sweep.connector.direction],
+            "objective": without_folder(sweep.connector.loss),
+            "selection": sweep.selection.model_dump(include={"task", "metric"}),
+            "rows": _rows_identity(resolved.index),
+        }
+        self._tasks = [_TaskIdentity(resolved, number) for number in range(len(sweep.tasks))]
+
+    def of(self, pairs: tuple[Pair, ...], seed: int, rung: Budget | None) -> str:
+        """The key of a cell.
+
+        Args:
+            pairs: Its pairs.
+            seed: Its seed.
+            rung: Where its rung ends, of a method that stops trailing pairs.
+        """
+        resolved = self._resolved
+        images, texts = list(dict.fromkeys(i for i, _ in pairs)), list(dict.fromkeys(t for _, t in pairs))
+        content: dict[str, Any] = {
+            **self._shared,
+            "pairs": pairs,
+            "seed": seed,
+            "banks": [resolved.bank(resolved.dataset, "image", image).identity for image in images]
+            + [resolved.bank(resolved.dataset, "text", text).identity for text in texts],
+            "tasks": sorted(task.of(images, texts) for task in self._tasks),
+        }
+        if resolved.language:
+            content["banks"] += [resolved.bank(resolved.dataset, "tokens", text).identity for text in texts]
+        if self._reads_params:
+            sizes = resolved.sizes(pairs)
+            content["params"] = [dict(sizes.image_params), dict(sizes.text_params)]
+        if rung is not None:
+            content["rung"] = [rung.limit]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def without_folder(name: str) -> str:
@@ -75,16 +91,26 @@ def _file_digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _task_identity(resolved: ResolvedSweep, number: int, images: list[str], texts: list[str]) -> str:
-    task, evaluation = resolved.tasks[number], resolved.evaluations[number]
-    settings: dict[str, Any] = dataclasses.asdict(task)  # type: ignore[call-overload]
-    found: list[Any] = [evaluation.label, task.name, task.version, settings]
-    for dataset, modality in evaluation.banks():
-        if dataset is not resolved.dataset:
-            found += [resolved.bank(dataset, modality, e).identity for e in (images if modality == "image" else texts)]
-    if evaluation.dataset is not resolved.dataset:
-        found.append(_rows_identity(evaluation.dataset.index()))
-    return json.dumps(found, sort_keys=True)
+class _TaskIdentity:
+    """What of a task is part of keys: its settings, the banks that it reads besides, and its rows."""
+
+    def __init__(self, resolved: ResolvedSweep, number: int) -> None:
+        task, evaluation = resolved.tasks[number], resolved.evaluations[number]
+        settings: dict[str, Any] = dataclasses.asdict(task)  # type: ignore[call-overload]
+        self._resolved = resolved
+        self._begin: list[Any] = [evaluation.label, task.name, task.version, settings]
+        self._banks = [bank for bank in evaluation.banks() if bank[0] is not resolved.dataset]
+        own = evaluation.dataset is not resolved.dataset
+        self._end = [_rows_identity(evaluation.dataset.index())] if own else []
+
+    def of(self, images: list[str], texts: list[str]) -> str:
+        """For a cell of these encoders."""
+        banks = [
+            self._resolved.bank(dataset, modality, encoder).identity
+            for dataset, modality in self._banks
+            for encoder in (images if modality == "image" else texts)
+        ]
+        return json.dumps([*self._begin, *banks, *self._end], sort_keys=True)
 
 
 def _rows_identity(index: Index) -> str:

@@ -15,7 +15,7 @@ from harness.sweep.config import MethodConfig, Sweep
 from harness.sweep.constraints import MEASURED, Encoders, may_meet, meets
 from harness.sweep.encoders import encoder_record
 from harness.sweep.ends import ends_of
-from harness.sweep.keys import cell_key, without_folder
+from harness.sweep.keys import CellKeys, without_folder
 from harness.sweep.ladders import BUDGET_KEYS
 from harness.sweep.located import errors_located, place
 from harness.sweep.planned import PlannedCell
@@ -190,11 +190,10 @@ def make_plan(resolved: ResolvedSweep) -> Plan:
     sweep, pairs = resolved.sweep, resolved.pairs
     methods = {label: _ready(sweep, label, config, len(pairs)) for label, config in sweep.methods.items()}
     ordered = sorted(methods.values(), key=lambda ready: ready.method.kind == "per_pair")
+    keys = {label: CellKeys(resolved, ready.config, ready.method) for label, ready in methods.items()}
     cells = tuple(
         PlannedCell(
-            key=cell_key(
-                resolved, ready.config, ready.method, group, seed, ready.rungs[rung] if rung is not None else None
-            ),
+            key=keys[ready.label].of(group, seed, ready.rungs[rung] if rung is not None else None),
             label=ready.label,
             seed=seed,
             pairs=list(group),

@@ -61,6 +61,28 @@ storage: runs             # banks and runs lie here; what is finished there is n
 """
 
 
+OPENMOJI = "openmoji"
+"""The pictures that come with the quickstart's packages."""
+
+
+def batch_for(rows: int) -> int:
+    """Samples of an update for so many training images: two updates an epoch at least."""
+    return BATCH if rows >= 2 * BATCH else max(rows // 2, 2)
+
+
+def data_part(answer: str) -> dict[str, Any]:
+    """The ``data`` part of a sweep file for a table of pictures and captions, or for ``openmoji``; paths are absolute.
+
+    Raises:
+        HarnessError: As ``table_data``.
+    """
+    if answer == OPENMOJI:
+        split = {"train": 0.65, "validation": 0.15, "test": 0.2, "seed": 0}
+        return {"kind": "packaged", "name": OPENMOJI, "split": split}
+    part = table_data(Path(answer).expanduser())
+    return part | {"file": str(Path(answer).expanduser().resolve())}
+
+
 def table_data(table: Path) -> dict[str, Any]:
     """The ``data`` part of a sweep file for a table of pictures and captions, with what its columns most likely are.
 

@@ -150,6 +150,7 @@ TASKS: Registry[type[Task]] = Registry(
     "task",
     {
         "caption_perplexity": "harness.tasks.caption_perplexity:CaptionPerplexity",
+        "caption_ranking": "harness.tasks.caption_ranking:CaptionRanking",
         "retrieval": "harness.tasks.retrieval:Retrieval",
         "zero_shot": "harness.tasks.zero_shot:ZeroShot",
     },
@@ -186,11 +187,13 @@ def ranks_of_right(
 
     Ties count half of the tied distractors, rounded up, so that a constant score never looks like a hit.
     """
-    ranks = []
-    for block in blocks(len(queries), len(answers)):
-        scores = queries[block] @ answers.T
-        own = scores.gather(1, right[block, None])
-        above = (~(scores <= own)).sum(1)  # so that NaN is never a hit
-        tied = (scores == own).sum(1) - 1
-        ranks.append((1 + above + (tied + 1) // 2).to(torch.int32))
+    ranks = [ranks_among(queries[block] @ answers.T, right[block]) for block in blocks(len(queries), len(answers))]
     return torch.cat(ranks).cpu().numpy()
+
+
+def ranks_among(scores: Float[Tensor, "queries answers"], right: Int[Tensor, " queries"]) -> Int[Tensor, " queries"]:
+    """Rank of the right answer of every query by these scores; ties as in ``ranks_of_right``."""
+    own = scores.gather(1, right[:, None])
+    above = (~(scores <= own)).sum(1)  # so that NaN is never a hit
+    tied = (scores == own).sum(1) - 1
+    return (1 + above + (tied + 1) // 2).to(torch.int32)

@@ -23,10 +23,11 @@ from reports.drawn.canvas import (
     padded,
     tag,
 )
+from reports.drawn.cuts import cut_rings, has_cuts
 from reports.drawn.labels import Box, placed
 from reports.drawn.marks import Look, legend, looks, mark
 from reports.drawn.panel import Drawing, Panel
-from reports.frontier import QUALITIES, Cost, FrontierRow, Quality, placed_entries, staircase, undominated
+from reports.entries import QUALITIES, Cost, FrontierRow, Quality, placed_entries, staircase, undominated
 from reports.wording import budget_text, pair_name
 
 TITLES: dict[Quality, str] = {
@@ -35,6 +36,7 @@ TITLES: dict[Quality, str] = {
     "spearman": "Rank quality",
     "regret": "Regret",
 }
+RINGS = "A matched view, chosen below, adds rings where it cuts each side; at the lower edge its score is not known."
 FEW = 12
 """Points that are all named; of more only those on the frontier are, and the reference."""
 
@@ -54,6 +56,7 @@ def deciding(analysis: Analysis) -> Drawing:
         if analysis.summary.reference
         else "",
         "" if chance is None else f"Chance is {formatting.number(chance)}.",
+        RINGS if has_cuts(analysis) else "",
         _left_out(analysis, shown),
     ]
     return Drawing("connectors", " ".join(part for part in parts if part), shown)
@@ -69,7 +72,7 @@ def frontiers(analysis: Analysis) -> Drawing:
         "Every method at every budget, as run, mean over seeds; the line joins what nothing beats at its cost. The "
         "reference's own rank statistics are leave-one-seed-out: its Spearman is the noise ceiling. Chance is 0 for "
         "Spearman, and dotted for regret."
-    )
+    ) + (f" {RINGS}" if has_cuts(analysis) else "")
     shown = [panel for panel in panels if panel is not None]
     return Drawing("frontier", caption, shown, legend(looks(analysis)) if shown else "")
 
@@ -113,6 +116,8 @@ def _panel(analysis: Analysis, quality: Quality, cost: Cost, height: float = HEI
     kept = undominated(entries, cost, quality)
     for e in sorted(entries, key=lambda e: e.label in kept):
         canvas.add(_point(analysis, e, at[e.label], y, found[e.label], look[e.label], dominated=e.label not in kept))
+    if cost == "flops":
+        canvas.add(*cut_rings(analysis, quality, x, y, look))
     named = entries if len(entries) <= FEW else [e for e in entries if e.label in kept or e.reference]
     named = sorted(named, key=lambda e: (not e.reference, e.label not in kept))
     _names(canvas, named, at, _lines(analysis, entries, at, y, quality, [*steps, *bends]))

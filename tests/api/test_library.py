@@ -159,4 +159,4 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch) -> None:
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(block, names)
     assert repr(names["run"]) == "OpenRun('small': 14 of 14 cells, 6 pairs)"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "picked", "runs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both.pdf", "model", "picked", "runs"]

@@ -79,7 +79,9 @@ def test_a_failing_cell_is_listed_at_the_end_and_tried_again(world) -> None:
     assert code == 1
     assert "cells 5/6 done · 1 failed" in err
     last = out.strip().splitlines()[-1]
-    assert last == "failed: bad seed 0 image01 x text00: RuntimeError: a [bracket] and"
+    told, _, log = last.removesuffix(")").partition(" (log: ")
+    assert told == "failed: bad seed 0 image01 x text00: RuntimeError: a [bracket] and"
+    assert "RuntimeError: a [bracket] and\na second line" in (world.folder / log).read_text()
     assert "Traceback" not in out + err
 
     code, out, _ = world.invoke("status", "world")
@@ -91,6 +93,7 @@ def test_a_failing_cell_is_listed_at_the_end_and_tried_again(world) -> None:
     code, out, err = world.invoke(*command)
     assert code == 0
     assert "cells 6/6 done · 0 failed" in err
+    assert not (world.folder / log).exists(), "it was of the attempt that failed"
     after = stamps(world)
     assert sum(after[name] != done[name] for name in done) == 1, "only the failed cell ran again"
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from PIL import Image
 
 import harness
 from harness.contract.pairs import Pair
-from harness.export.examples import CAPTIONS, FIRST, SIDE, WORST, write_examples
+from harness.export.examples import CAPTIONS, FIRST, WORST, write_examples
 from harness.export.folder import export_connector
+from harness.export.illustrate import illustrate
+from harness.export.thumbnails import SIDE
 from reports.build import build_report
 from tests.pictures import captioned_pictures
 
@@ -104,3 +107,47 @@ def test_embeddings_without_pictures_and_scores_without_connectors_show_nothing(
     assert write_examples(plan.resolved, store, [("ape", plan.resolved.pairs[0])]) is None
     plan, store = pictured
     assert write_examples(plan.resolved, store, [("cka", PAIR)]) is None
+
+
+def test_a_run_that_is_only_opened_gets_the_same_pictures(pictured, monkeypatch) -> None:
+    """Also from another folder: the manifest says where its data lie. A run of embeddings has none."""
+    plan, store = pictured
+    wanted = [("ape", PAIR)]
+    swept = write_examples(plan.resolved, store, wanted)
+    store.blobs.delete("examples.json")
+    monkeypatch.chdir("/")
+    assert illustrate(store, wanted) == swept == store.examples()
+    monkeypatch.setattr("harness.export.examples.write_examples", lambda *given: pytest.fail("they are there already"))
+    assert illustrate(store, wanted) == swept
+    monkeypatch.undo()
+    other = illustrate(store, [("ape", ("synthetic:24", "synthetic:20"))])
+    assert other is not None and other != swept
+
+
+def test_a_report_of_a_run_whose_data_are_gone_has_no_pictures(pictured, temp_project) -> None:
+    _, store = pictured
+    (temp_project.folder / "rows.csv").unlink()
+    assert illustrate(store, [("ape", PAIR)]) is None
+    made = harness.open_run(store.where).report()
+    assert 'class="caption-row"' not in (Path(made.where) / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_run_of_embeddings_has_no_pictures(finished) -> None:
+    store = finished.store(finished.plan())
+    assert illustrate(store, [("ape", finished.plan().resolved.pairs[0])]) is None
+
+
+def test_the_library_makes_pictures_as_the_command_line_does(temp_project, without_plots) -> None:
+    captioned_pictures(temp_project.folder, 60)
+    temp_project.write("pictures.yaml", SWEEP)
+    overrides = {"data.captions": ["caption"], "seeds": [0], "methods.ape.epochs": 1}
+    run = harness.sweep(temp_project.folder / "pictures.yaml", backend="serial", overrides=overrides)  # type: ignore[operator]
+    page = Path(run.store.where) / "report" / "index.html"
+    assert 'class="caption-row"' in page.read_text(encoding="utf-8")
+    run.store.blobs.delete("examples.json")
+    (code, out, err) = temp_project.invoke("report", run.store.where, "--json", "--no-pictures")
+    assert code == 0, err
+    assert json.loads(out) == json.loads((page.parent / "summary.json").read_text(encoding="utf-8"))
+    assert 'class="caption-row"' not in page.read_text(encoding="utf-8")
+    temp_project.invoke("report", run.store.where)
+    assert 'class="caption-row"' in page.read_text(encoding="utf-8")

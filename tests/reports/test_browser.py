@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from reports.build import Report, build_report
+from reports.formatting import flops, number, times
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
@@ -218,10 +219,49 @@ def test_views_switch_and_links_open_their_room(report: Report, tmp_path: Path) 
         found.back = all("details").some((room) => room.open);
         """,
     )
-    assert found["first"] == ["as_run"]
-    assert found["then"] == found["pressed"] == ["matched_flops"]
+    assert set(found["first"]) == {"as_run"}
+    assert set(found["then"]) == set(found["pressed"]) == {"matched_flops"}
     assert not found["closed"] and found["open"]
     assert found["printed"] and not found["back"]
+
+
+def test_a_view_moves_the_table_of_methods_and_marks_its_cuts(report: Report, tmp_path: Path) -> None:
+    found = answers(
+        report,
+        tmp_path,
+        """
+        const table = () => Object.fromEntries(all("#methods-table tbody tr").map((row) =>
+          [row.cells[0].textContent, [...row.cells].map((cell) => cell.textContent)]));
+        const grey = () => all("#methods-table td.still").length;
+        const seen = (g) => getComputedStyle(g).display !== "none";
+        const rings = () => all("g[data-cut]").filter(seen).map((g) => g.dataset.cut);
+        found.heads = all("#methods-table thead th").map((th) => th.textContent);
+        found.first = table(); found.grey = grey(); found.rings = rings();
+        one("#methods .switch button[value=matched_flops]").click();
+        found.matched = table(); found.greyer = grey(); found.cut = rings();
+        found.head = all("#methods-table thead th").map((th) => th.textContent).join();
+        all("#methods-table thead th button.sort")[0].click();
+        one("#costs .switch button[value=paper]").click();
+        found.paper = table();
+        one("#costs .switch button[value=as_run]").click();
+        found.back = table();
+        """,
+    )
+    entry = report.summary.views.matched_flops["hyma"]
+    heads = [text.rstrip("↕↓↑") for text in found["heads"]]
+    row = dict(zip(heads, found["matched"]["hyma"], strict=True))
+    assert row["FLOPs"] == flops(entry.budget.flops)
+    assert row["Spearman [95% CI]"] == number(entry.spearman)
+    assert row["regret [95% CI]"] == number(entry.regret)
+    ratio = row["cost ratio, as run (FLOPs / wall)"]
+    assert ratio.startswith(times(entry.cost_ratio.flops)) and "ape at batch 128, " in ratio
+    assert row["kind"] == "joint"
+    assert found["matched"]["ape (reference)"] == found["first"]["ape (reference)"]
+    assert (found["grey"], found["rings"]) == (0, [])
+    assert found["greyer"] > 13 and "cost ratio, matched flops" in found["head"]
+    assert set(found["cut"]) == {"matched_flops"}
+    assert found["paper"]["hyma"] != found["matched"]["hyma"]
+    assert found["back"] == found["first"], "whatever the order of the rows"
 
 
 def test_a_run_with_nothing_finished_has_a_page_too(maker: Any, tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from harness.run.store import RunStore
 from reports.analysis import analyse
 from reports.build import build_report
 from reports.cost_tables import frontier_table
-from reports.frontier import COSTS, QUALITIES, FrontierRow, frontier_entries, staircase, undominated
-from reports.frontier_plot import connectors, frontier
+from reports.entries import COSTS, QUALITIES, FrontierRow, frontier_entries, staircase, undominated
+from reports.figures.axes import STYLE
 from reports.overview import overview_rows
-from reports.plots import STYLE
+from reports.plots import connectors, frontier
+from reports.tidy import frames_of
 
 GRID = [
     FrontierRow("cheap", 1.0, 9.0, 0.5, 0.2),
@@ -105,7 +106,8 @@ def test_an_unfinished_method_has_no_place(maker: Any, tmp_path: Path) -> None:
 
 def test_what_costs_nothing_stands_in_a_band_of_its_own_that_says_so(maker: Any, tmp_path: Path) -> None:
     with mpl.rc_context(STYLE):
-        figure = frontier(analyse(_ladder(maker, tmp_path)))
+        analysis = analyse(_ladder(maker, tmp_path))
+        figure = frontier(analysis, frames_of(analysis))
         assert figure is not None
         FigureCanvasAgg(figure).draw()
     axis = figure.axes[0]  # Spearman against FLOPs
@@ -122,7 +124,8 @@ def test_what_costs_nothing_stands_in_a_band_of_its_own_that_says_so(maker: Any,
 def test_both_figures_mark_the_reference(maker: Any, tmp_path: Path) -> None:
     analysis = analyse(_ladder(maker, tmp_path))
     with mpl.rc_context(STYLE):
-        drawn = {"connectors": connectors(analysis), "frontier": frontier(analysis)}
+        frames = frames_of(analysis)
+        drawn = {"connectors": connectors(analysis, frames), "frontier": frontier(analysis, frames)}
     for figure in drawn.values():
         assert figure is not None
         assert any("ape@16" in text.get_text() for text in figure.axes[0].texts)
@@ -175,7 +178,8 @@ def test_a_cost_axis_has_numbers_however_alike_the_costs(maker: Any, tmp_path: P
         for label, spent in (("ape", factor), ("ridge", 1.0), ("cca", factor**0.5))
     }
     with mpl.rc_context(STYLE):
-        figure = connectors(analyse(maker.run(tmp_path / "run", specs)))
+        analysis = analyse(maker.run(tmp_path / "run", specs))
+        figure = connectors(analysis, frames_of(analysis))
         assert figure is not None
         FigureCanvasAgg(figure).draw()
     for axis in figure.axes[2:]:

@@ -5,9 +5,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from reports.analysis import analyse
+from reports.figures.axes import STYLE
 from reports.html import write_pages
-from reports.plots import PAGE, STYLE, heatmaps
+from reports.plots import PAGE, heatmaps
 from reports.tables import top_table
+from reports.tidy import frames_of
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def test_nine_hundred_pairs_stay_readable(large) -> None:
     analysis = analyse(large)
     assert analysis.summary.n_pairs == 900
     with mpl.rc_context(STYLE):
-        figure = heatmaps(analysis)
+        figure = heatmaps(analysis, frames_of(analysis))
         assert figure is not None
         FigureCanvasAgg(figure).draw()
     panels = [axis for axis in figure.axes if axis.get_title()]

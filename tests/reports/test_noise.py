@@ -88,7 +88,7 @@ def test_the_noise_of_a_mean_is_what_worlds_of_one_truth_differ_by(seeds: int) -
         assert noise.draws.shape == (300, 8)
         said.append((noise.draws - noise.draws.mean(axis=1, keepdims=True)).var(axis=0).mean())
         centred = np.eye(8) - 1 / 8
-        assert np.trace(centred @ noise.covariance) / 8 == pytest.approx(said[-1], rel=0.6)
+        assert np.trace(centred @ noise.covariance.matrix(np.arange(8))) / 8 == pytest.approx(said[-1], rel=0.6)
     assert np.median(said) == pytest.approx(between, rel=0.35)
 
 
@@ -100,4 +100,5 @@ def test_the_same_seed_draws_the_same_noise_and_another_seed_another() -> None:
     assert other is not None
     np.testing.assert_array_equal(one.draws, same.draws)
     assert not np.array_equal(one.draws, other.draws)
-    np.testing.assert_array_equal(one.covariance, other.covariance)
+    every = np.arange(4)
+    np.testing.assert_array_equal(one.covariance.matrix(every), other.covariance.matrix(every))

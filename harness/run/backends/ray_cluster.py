@@ -171,3 +171,14 @@ def check_resources(cells: Sequence[PlannedCell]) -> None:
                 where=f"methods.{cell.label}.resources",
                 fix="ask for less, or join a larger cluster with --address",
             )
+
+
+def places(cells: Sequence[PlannedCell]) -> int:
+    """How many of the least demanding of these cells the cluster can run at once; at least one."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = min(cell.cpus for cell in cells), min(cell.gpus for cell in cells)
+    found = 0.0
+    for node in nodes:
+        rooms = [node.get(name, 0.0) // need for name, need in (("CPU", cpus), ("GPU", gpus)) if need]
+        found += min(rooms, default=1.0)
+    return max(int(found), 1)

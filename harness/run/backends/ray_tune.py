@@ -8,7 +8,7 @@ import hashlib
 import logging
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -22,11 +22,13 @@ from harness.contract.stopping import AsyncPolicy
 from harness.errors import HarnessError, StorageFailed
 from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
+from harness.run.backends.groups import grouped
 from harness.run.backends.last_words import crash, how_it_died, hung
-from harness.run.backends.ray_cluster import check_resources, cluster
-from harness.run.backends.ray_worker import RUNG, SCORE, SPENT, UNWRITTEN, Rungs, reported, trial
+from harness.run.backends.ray_cluster import check_resources, cluster, places
+from harness.run.backends.ray_worker import ENDED, RUNG, SCORE, SPENT, UNWRITTEN, Cells, Rungs, reported
 from harness.run.cell_records import cell_record
 from harness.run.interrupts import interrupted, stoppable
+from harness.run.logs import CAUGHT, SaidToFile, log_text
 from harness.run.records import CellRecord
 from harness.run.stopping import next_wave, stop
 from harness.run.store import RunStore
@@ -45,7 +47,7 @@ WORKER_RETRIES = 1
 
 
 class RayTune(Backend):
-    """Cells as trials of Ray Tune, each with the CPUs and GPUs that its method asks for."""
+    """Cells in trials of Ray Tune, short ones together, each with the CPUs and GPUs that its method asks for."""
 
     has_scheduler: ClassVar[bool] = True
 
@@ -81,9 +83,13 @@ def _waves(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: 
 
 def _wave(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
     """Run cells that need not wait for each other."""
-    by_key = {cell.key: cell for cell in cells}  # Tune pickles what the function holds: cells, and not the plan
-    trainable = tune.with_resources(trial, lambda config: _resources(by_key[config["key"]]))
-    _fit(store, trainable, cells, _Callback(plan, store, listener))
+    groups = grouped(plan, cells, places(cells))
+    while groups:
+        callback = _Callback(plan, store, listener)
+        needs = {group[0].key: _resources(group[0]) for group in groups}  # Tune pickles what the function holds
+        trainable = tune.with_resources(Cells, lambda config, needs=needs: needs[config["keys"][0]])
+        _fit(store, trainable, groups, callback)
+        groups = [[cell] for cell in callback.left]  # cells that shared a trial with a deadly one, now alone
 
 
 def _race(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:
@@ -91,7 +97,7 @@ def _race(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: L
     scheduler = _asha(plan, cells[0].label)
     _recall(plan, store, cells, scheduler)
     trainable = tune.with_resources(Rungs, _resources(cells[0]))
-    _fit(store, trainable, cells, _RaceCallback(plan, store, listener), scheduler)
+    _fit(store, trainable, [[cell] for cell in cells], _RaceCallback(plan, store, listener), scheduler)
 
 
 def _asha(plan: Plan, label: str) -> ASHAScheduler:
@@ -125,11 +131,11 @@ def _recall(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], scheduler
 def _fit(
     store: RunStore,
     trainable: Any,
-    cells: Sequence[PlannedCell],
-    callback: tune.Callback,
+    groups: Sequence[Sequence[PlannedCell]],
+    callback: "_Callback",
     scheduler: ASHAScheduler | None = None,
 ) -> None:
-    """One Tune experiment with a trial per cell; its own files are thrown away."""
+    """One Tune experiment with a trial for each group of cells; its own files are thrown away."""
     scratch = Path(store.where) / f"{SCRATCH}-{uuid.uuid4().hex[:8]}"
     manifest = store.manifest().model_dump_json(exclude={"elapsed_s"})
     tuner = tune.Tuner(
@@ -138,7 +144,7 @@ def _fit(
             "run": store.where,
             "words": str(scratch / "words"),
             "stamp": hashlib.sha256(manifest.encode()).hexdigest(),
-            "key": tune.grid_search([cell.key for cell in cells]),
+            "keys": tune.grid_search([[cell.key for cell in group] for group in groups]),
         },
         tune_config=tune.TuneConfig(
             scheduler=scheduler, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
@@ -155,6 +161,7 @@ def _fit(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it says of failed trials, the sweep says
     try:
         tuner.fit()
+        callback.check()
     except Exception as error:
         # Tune wraps what a callback raises, and its own files are in the storage too.
         if isinstance(error, HarnessError):
@@ -180,11 +187,21 @@ def _resources(cell: PlannedCell) -> PlacementGroupFactory:
 
 
 class _Callback(tune.Callback):
-    """Passes Tune's events on to the listener."""
+    """Passes Tune's events on to the listener, and judges what a lost worker was at.
+
+    A trial goes on once after its worker was lost, with the first cell that has no record. Where it loses a second
+    one to the same cell, that cell has failed; what it has not come to by then is left over, to be run alone.
+
+    Attributes:
+        left: Such cells.
+    """
 
     def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
         self._plan, self._store, self._listener = plan, store, listener
         self._failed: HarnessError | None = None
+        self._told: set[str] = set()
+        self._suspects: dict[str, str | None] = {}
+        self.left: list[PlannedCell] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks into an experiment state that is never restored."""
@@ -193,53 +210,82 @@ class _Callback(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if interrupted():
             raise KeyboardInterrupt
+        self.check()
+
+    def check(self) -> None:
+        """Raise what could not be raised where Tune would have swallowed it."""
         if self._failed is not None:
             raise self._failed
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        self._tell(result.get(ENDED, ()))
         if UNWRITTEN in result:
             what, where, fix = result[UNWRITTEN]
             raise StorageFailed(what, where=where, fix=fix)
+        if ENDED in result and not result["done"]:
+            self._begin(trial)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._listener.started(self._cell(trial))
+        self._begin(trial)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        try:
-            self._listener.finished(self._store.record(trial.config["key"]))
-        except HarnessError as error:  # which Tune would only log here, with its traceback
-            self._failed = error
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        cells, (_, untold) = self._cells(trial), self._ended(trial)
+        self._tell(untold)
+        open_ = next((cell.key for cell in cells if cell.key not in self._told), None)
+        begun = open_ is not None and (Path(trial.config["words"]) / open_).exists()
+        # A worker that was ended with a cell that has its record, or between two, is not the next cell's fault.
+        self._suspects[trial.trial_id] = open_ if begun or len(cells) == 1 else None
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        cell = self._cell(trial)
         self._store.check_there()
-        if not self._store.has(cell.key):
-            self._store.write_cell(_lost(self._plan, self._store, cell, trial))
-        self._listener.finished(self._store.record(cell.key))
+        open_, untold = self._ended(trial)
+        self._tell(untold)
+        if open_ and (len(self._cells(trial)) == 1 or self._suspects.get(trial.trial_id) == open_[0].key):
+            first = open_.pop(0)
+            _write_lost(self._plan, self._store, first, trial)
+            self._tell([first.key])
+        self.left += open_
 
-    def _cell(self, trial: Any) -> PlannedCell:
-        return self._plan.by_key[trial.config["key"]]
+    def _ended(self, trial: Any) -> tuple[list[PlannedCell], list[str]]:
+        """Cells of a trial that have no record, and keys of those that have one and of which nobody has been told."""
+        cells = self._cells(trial)
+        there = {cell.key for cell in cells if cell.key in self._told or self._store.has(cell.key)}
+        untold = [cell.key for cell in cells if cell.key in there - self._told]
+        return [cell for cell in cells if cell.key not in there], untold
+
+    def _tell(self, keys: Iterable[str]) -> None:
+        """Tell the listener that these cells have ended, each once."""
+        for key in keys:
+            if key not in self._told:
+                self._told.add(key)
+                try:
+                    self._listener.finished(self._store.record(key))
+                except HarnessError as error:  # which Tune would only log in places, with its traceback
+                    self._failed = error
+
+    def _begin(self, trial: Any) -> None:
+        """Tell the listener which cell the trial is at."""
+        if ahead := next((cell for cell in self._cells(trial) if cell.key not in self._told), None):
+            self._listener.started(ahead)
+
+    def _cells(self, trial: Any) -> list[PlannedCell]:
+        return [self._plan.by_key[key] for key in trial.config["keys"]]
 
 
 class _RaceCallback(_Callback):
     """Like ``_Callback``, for races, whose trials are several cells; records which pairs the scheduler stops."""
 
-    def __init__(self, plan: Plan, store: RunStore, listener: Listener) -> None:
-        super().__init__(plan, store, listener)
-        self._announced: set[str] = set()
-
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         super().on_trial_result(iteration, trials, trial, result)
-        first = self._cell(trial)
+        (first,) = self._cells(trial)
         own = self._plan.rungs_from(first)
         ended = next((cell for cell in own if cell.key == result[RUNG]), None)
-        if ended and ended.key not in self._announced:  # a trial that lost its worker reports once more
-            self._announced.add(ended.key)
-            self._listener.finished(self._store.record(ended.key))
+        if ended:  # a trial that lost its worker reports once more
+            self._tell([ended.key])
         ahead = own[own.index(ended) + 1 :] if ended else own
         if not result["done"]:
             if ended:
@@ -249,16 +295,23 @@ class _RaceCallback(_Callback):
             assert below is not None, "a trial reports its own rung or the one before"
             stop(self._plan, self._store, below)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Every rung has been announced."""
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Its rung is tried again."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._store.check_there()
-        for cell in self._plan.rungs_from(self._cell(trial)):
+        for cell in self._plan.rungs_from(*self._cells(trial)):
             if not self._store.has(cell.key):
-                self._store.write_cell(_lost(self._plan, self._store, cell, trial))
-                self._listener.finished(self._store.record(cell.key))
+                _write_lost(self._plan, self._store, cell, trial)
+                self._tell([cell.key])
                 return
+
+
+def _write_lost(plan: Plan, store: RunStore, cell: PlannedCell, trial: Any) -> None:
+    """Record a cell whose worker failed or died before it could, with what its method had said."""
+    record = _lost(plan, store, cell, trial)
+    said = SaidToFile(Path(trial.config["words"]) / f"{cell.key}{CAUGHT}").text
+    store.write_cell(record, log=log_text(said, record.traceback))
 
 
 def _lost(plan: Plan, store: RunStore, cell: PlannedCell, trial: Any) -> CellRecord:

@@ -1,6 +1,7 @@
-"""What runs in Ray's worker processes: one cell of a run, or one pair's rungs in turn."""
+"""What runs in Ray's worker processes: some cells of a run one after another, or one pair's rungs in turn."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,51 @@ UNWRITTEN = "unwritten"
 """What a trial reports whose cell could not be written: ``what``, ``where`` and ``fix`` of a ``StorageFailed``. It is
 no error of the trial, which Tune would try again, and for each of thousands of cells."""
 
+ENDED = "ended"
+"""What a trial of several cells reports: keys of the cells that have ended since its last report."""
 
-def trial(config: dict[str, Any]) -> None:
-    """Run one cell, unless a worker that was lost afterwards has written its record."""
-    from harness.run.reopen import reopen
+HEARD_EVERY_S = 0.25
+"""Seconds that cells may have ended before the driver hears of it."""
 
-    plan, store = reopen(config["run"], config["stamp"])
-    cell = plan.by_key[config["key"]]
-    try:
-        record = store.record(cell.key) if store.has(cell.key) else _run(config, plan, store, cell)
-    except StorageFailed as failed:
-        tune.report({UNWRITTEN: [failed.what, failed.where, failed.fix]})
-        return
-    tune.report({"status": record.status})
+
+class Cells(tune.Trainable):
+    """Some cells, one after another. A step runs those of them that end soon, so that the driver hears of each soon.
+
+    Reporting costs the driver some milliseconds, and a cell may take less than that.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begin at the first cell: those that a lost worker has run have records, and are not run again."""
+        self._config = config
+        self._passed = 0
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin with other cells in the same process."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Run the next cells, and report which have ended."""
+        from harness.run.reopen import reopen
+
+        plan, store = reopen(self._config["run"], self._config["stamp"])
+        keys: list[str] = self._config["keys"]
+        begun, longest, ended = time.monotonic(), 0.0, []
+        while True:
+            start = time.monotonic()
+            cell = plan.by_key[keys[self._passed]]
+            try:
+                if not store.has(cell.key):
+                    _run(self._config, plan, store, cell)
+            except StorageFailed as failed:
+                return {ENDED: ended, "done": True, UNWRITTEN: [failed.what, failed.where, failed.fix]}
+            self._passed += 1
+            ended.append(cell.key)
+            now = time.monotonic()
+            longest = max(longest, now - start)
+            # The next one is taken to last as long as the longest so far: what has ended does not wait for a long one.
+            if self._passed == len(keys) or now + longest - begun > HEARD_EVERY_S:
+                return {ENDED: ended, "done": self._passed == len(keys)}
 
 
 def _run(config: dict[str, Any], plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
@@ -80,7 +113,7 @@ class Rungs(tune.Trainable):
         from harness.run.reopen import reopen
 
         plan, store = reopen(self._config["run"], self._config["stamp"])
-        first = plan.by_key[self._config["key"]]
+        first = plan.by_key[self._config["keys"][0]]
         below = plan.rung_before(first)
         rungs = [*([below] if below else []), *plan.rungs_from(first)]
         self._passed += 1

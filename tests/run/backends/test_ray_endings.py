@@ -79,7 +79,9 @@ def test_whatever_a_method_does_the_others_go_on_and_each_is_told_in_one_line(te
         assert said[how][1].startswith("the worker process died (out of memory?): ")
     assert all("\n" not in error for _, error in said.values())
     left = {path.relative_to(store.where).parts[0] for path in Path(store.where).rglob("*") if path.is_file()}
-    assert left == {"cells", "connectors", "manifest.json", "report"}
+    assert left == {"cells", "connectors", "logs", "manifest.json", "report"}
+    assert "Odd: neither fish nor flesh" in Path(store.log_of(records["odd"].key) or "").read_text()
+    assert store.log_of(records["well"].key) is None
 
     kept = records["well"]
     temp_project.write("calm", "")
@@ -87,3 +89,4 @@ def test_whatever_a_method_does_the_others_go_on_and_each_is_told_in_one_line(te
     assert code == 0, out + err
     assert {store.record(cell.key).status for cell in plan.cells} == {"done"}
     assert store.record(kept.key) == kept
+    assert not any((Path(store.where) / "logs").iterdir())

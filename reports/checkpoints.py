@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from harness.run.records import CellRecord
 from reports.compare import Comparison, compare
-from reports.costs import held
 from reports.ranking import oriented
 from reports.rundata import MethodData, RunData
 from reports.scores import ReferenceScores, seed_mean
+from reports.spending import held
 
 _SAME = 1e-6
 """Updates closer than this (relatively) are the same point."""
@@ -89,8 +89,11 @@ class Curve:
         if self.stops_pairs:
             return []
         done = [t[1:, 0] for t, r in zip(self._tables, self.records, strict=True) if r.status == "done"]
+        alike: dict[bytes, Float[np.ndarray, " checkpoints"]] = {own.tobytes(): own for own in done}  # of a grid, all
         return [
-            float(v) for v in (done[0] if done else ()) if all(np.isclose(own, v, rtol=_SAME).any() for own in done)
+            float(v)
+            for v in (done[0] if done else ())
+            if all(np.isclose(own, v, rtol=_SAME).any() for own in alike.values())
         ]
 
     def at(self, updates: float) -> Point:
@@ -108,13 +111,11 @@ class Curve:
 
     def _point(self, updates: float, stops: list[float]) -> Point:
         scores = np.full(len(self._pairs), np.nan)
-        spent: list[list[float]] = []
         for record, table, stop in zip(self.records, self._tables, stops, strict=True):
-            spent.append([float(np.interp(stop, table[:, 0], table[:, column])) for column in (1, 2, 3, 4)])
             for pair, score in zip(record.pairs, self._scores(record, table, stop), strict=True):
                 if pair in self._pairs:
                     scores[self._pairs[pair]] = score
-        table = np.array(spent).reshape(-1, 4)
+        table = self._spent_at(np.array(stops))
         samples, epoch = table[:, 2:].mean(axis=0) if len(table) else (0.0, 0.0)
         return Point(
             updates,
@@ -124,6 +125,26 @@ class Curve:
             float(table[:, 1].sum()),
             oriented(scores, higher_is_better=self._higher) if self._ranking is None else self._ranking,
         )
+
+    def _spent_at(self, stops: Float[np.ndarray, " cells"]) -> Float[np.ndarray, "cells 4"]:
+        """What each cell had spent at its number of updates, between checkpoints linearly, as ``np.interp`` does.
+
+        Cells of equally many checkpoints together, because a large grid has ten thousand of them.
+        """
+        found = np.empty((len(self._tables), 4))
+        lengths = np.array([len(table) for table in self._tables], dtype=int)
+        for length in np.unique(lengths):
+            cells = np.flatnonzero(lengths == length)
+            tables, stop = np.stack([self._tables[cell] for cell in cells]), stops[cells]
+            after = (tables[:, :, 0] <= stop[:, None]).sum(axis=1)
+            at = np.arange(len(cells)), np.clip(after - 1, 0, length - 1)
+            low, high = tables[at], tables[at[0], np.clip(after, 0, length - 1)]
+            step = high[:, 0] - low[:, 0]
+            share = np.where((step > 0) & (after > 0), stop - low[:, 0], 0.0)
+            share = np.where(np.isfinite(share), share, 0.0)[:, None]
+            slope = (high[:, 1:] - low[:, 1:]) / np.where(step > 0, step, 1.0)[:, None]
+            found[cells] = slope * share + low[:, 1:]
+        return found
 
     def points(self) -> list[Point]:
         """One point per checkpoint."""
