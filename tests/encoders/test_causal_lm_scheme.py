@@ -170,7 +170,7 @@ def test_the_hub_is_read_from_its_cache(
 def test_what_cannot_be_had_is_one_line(no_hub: Path, fails: Callable[..., str], tmp_path: Path) -> None:
     shape = {"layers": 12, "vocabulary": 50257}
     assert "its config is not in the hub's cache" in fails("hf:no/such@main", "text")
-    assert "not an image encoder" in fails("hf:no/such", "image")
+    assert "its dim is not stated" in fails("hf:no/such", "image")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
     assert "not a causal language model" in fails(f"local:{tmp_path}", "text")
     assert "dtype 'int8'" in fails("hf:no/such", "text", dtype="int8", **shape)
