@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.run.blobs import Blobs
 from harness.run.store import RunStore
+from harness.storage.blobs import Blobs
 from reports.analysis import Analysis, analyse
 from reports.curves import mean_point
 from reports.frames import summary_frame

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from harness.run.blobs import Blobs
 from harness.run.store import RunStore
+from harness.storage.blobs import Blobs
 from reports.analysis import analyse
 from reports.cautions import cautions
 from reports.evidence import Paragraph, evidence

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from harness.contract.ledger import PHASES
-from harness.run.blobs import Blobs
+from harness.storage.blobs import Blobs
 from reports.added import added_entries
 from reports.analysis import Analysis
 from reports.costs import held

@@ -8,9 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.errors import Damaged
-from harness.run.blobs import Blobs
 from harness.run.records import Examples
 from harness.run.store import RunStore
+from harness.storage.blobs import Blobs
 from reports import formatting
 from reports.agreement_tables import agreement_table, candidate_table, metric_table
 from reports.analysis import Analysis

@@ -1,8 +1,8 @@
 """The page of ``harness pick``: the pair, its delivered score, what it cost and what the grid would have cost."""
 
-from harness.run.blobs import Blobs
 from harness.run.picked import PickRecord
 from harness.run.store import RunStore
+from harness.storage.blobs import Blobs
 from reports import formatting
 from reports.analysis import analyse
 from reports.delivered import Resampled

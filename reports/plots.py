@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.contract.ledger import PHASES
-from harness.run.blobs import Blobs
+from harness.storage.blobs import Blobs
 from reports import formatting
 from reports.analysis import Analysis
 from reports.compare import seed_mean

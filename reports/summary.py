@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.run.blobs import Blobs
+from harness.storage.blobs import Blobs
 from reports.schema import Summary
 
 SUMMARY = "summary.json"

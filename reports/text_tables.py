@@ -1,6 +1,6 @@
 """The tables that people read, as files: Markdown, and LaTeX with booktabs."""
 
-from harness.run.blobs import Blobs
+from harness.storage.blobs import Blobs
 from reports.agreement_tables import agreement_table, candidate_table, metric_table
 from reports.analysis import Analysis
 from reports.cost_tables import cost_table, frontier_table, view_table

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -100,7 +101,7 @@ class Project:
         """Where the run of a plan lies."""
         from harness.run.store import RunStore
 
-        return RunStore(str(plan.sweep.storage_path / plan.sweep.name))
+        return RunStore(plan.sweep.run_place)
 
     def prepared(self, name: str = "world.yaml", *overrides: str) -> tuple["Plan", "RunStore"]:
         """A run that is checked, embedded and planned, before any cell has run."""
@@ -201,6 +202,31 @@ def finished_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(finished_world: Path) -> Project:
     """The finished world as a project; do not change it."""
     return Project(finished_world)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """URL of an S3 server."""
+    from tests.buckets import s3_server
+
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """``s3://NAME`` of a bucket of its own; credentials, endpoint and a cache of banks are in the environment."""
+    from tests.buckets import make_bucket
+
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    make_bucket(s3_endpoint, name)
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HARNESS_BANK_CACHE", str(tmp_path / "bank cache"))
+    return f"s3://{name}"
 
 
 @pytest.fixture

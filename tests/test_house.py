@@ -12,21 +12,30 @@ FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob(
 
 BELOW = {
     "harness.contract": (),
+    "harness.storage": ("harness.contract",),
     "harness.connectors": ("harness.contract",),
     "harness.objectives": ("harness.contract",),
     "harness.encoders": ("harness.contract",),
-    "harness.data": ("harness.contract", "harness.encoders"),
+    "harness.data": ("harness.contract", "harness.encoders", "harness.storage"),
     "harness.tasks": ("harness.contract", "harness.data", "harness.encoders"),
     "harness.training": ("harness.contract",),
     "harness.sweep": (
         "harness.contract",
+        "harness.storage",
         "harness.connectors",
         "harness.objectives",
         "harness.encoders",
         "harness.data",
         "harness.tasks",
     ),
-    "harness.run": ("harness.contract", "harness.connectors", "harness.data", "harness.encoders", "harness.sweep"),
+    "harness.run": (
+        "harness.contract",
+        "harness.storage",
+        "harness.connectors",
+        "harness.data",
+        "harness.encoders",
+        "harness.sweep",
+    ),
     "hyma": ("baselines", "harness.contract", "harness.connectors", "harness.training"),
     "baselines": ("harness.contract", "harness.connectors", "harness.training"),
     "reports": (
@@ -36,13 +45,14 @@ BELOW = {
         "harness.run.records",
         "harness.run.picked",
         "harness.run.store",
-        "harness.run.blobs",
+        "harness.storage",
     ),
 }
 """Room -> what it may import besides itself and ``harness.errors``."""
 
 KEPT_IN = {
     "ray": ("harness.run.backends",),
+    "obstore": ("harness.storage",),
     "timm": ("harness.encoders", "harness.data", "harness.tasks"),
     "open_clip": ("harness.encoders", "harness.data", "harness.tasks"),
     "sentence_transformers": ("harness.encoders", "harness.data", "harness.tasks"),

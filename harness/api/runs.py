@@ -12,6 +12,8 @@ from harness.contract.registry import near
 from harness.errors import HarnessError
 from harness.export.folder import export_connector, finished_connector
 from harness.run.store import RunStore
+from harness.storage.blobs import FolderBlobs
+from harness.storage.places import is_url
 from reports.analysis import analyse
 from reports.build import Report, build_report
 from reports.intervals import connector_intervals
@@ -25,13 +27,17 @@ class OpenRun:
     """A run, finished or not.
 
     Args:
-        folder: Its folder, which holds ``manifest.json``.
+        folder: Its folder, which holds ``manifest.json``, or its URL.
 
     Raises:
         HarnessError: No run there.
     """
 
     def __init__(self, folder: str | Path) -> None:
+        if is_url(folder):
+            self.store = RunStore(str(folder))
+            self.manifest = self.store.manifest()
+            return
         path = Path(folder).expanduser()
         if not (path / "manifest.json").is_file():
             beside = [found.parent.name for found in path.parent.glob("*/manifest.json")]
@@ -112,6 +118,10 @@ class OpenRun:
         chosen = pair or self.picked(method)
         return export_connector(self.store, method, chosen, Path(out), seed=seed, intervals=connector_intervals)
 
-    def report(self) -> Report:
-        """Write the report (``report/index.html`` below the run) and return what it says."""
-        return build_report(self.store)
+    def report(self, out: str | Path | None = None) -> Report:
+        """Write the report and return what it says.
+
+        Args:
+            out: Folder to write; None: ``report`` below the run.
+        """
+        return build_report(self.store, FolderBlobs(out) if out is not None else None)

@@ -20,9 +20,10 @@ from harness.run.picked import PickRecord
 from harness.run.picking import Limits, Ran
 from harness.run.picking import pick as run_pick
 from harness.run.records import CellRecord
-from harness.run.stage_runs import Unheard, run_stage
+from harness.run.stage_runs import Unheard, model_folder, run_stage
 from harness.run.stages import Stage
 from harness.run.store import RunStore
+from harness.storage.places import is_url, joined
 from harness.sweep.config import Sweep
 from harness.sweep.loading import load_sweep, sweep_of
 from harness.sweep.plan import Plan, make_plan
@@ -102,7 +103,7 @@ def sweep(
     plan = make_plan(ResolvedSweep(config))
     chosen = list(methods if methods is not None else config.methods)
     backend_for(backend, plan, chosen)  # it may refuse, before anything is embedded
-    store = RunStore(str(config.storage_path / config.name))
+    store = RunStore(config.run_place)
     with RunLock(store.blobs) as lock:
         damaged = heal_banks(plan.resolved.banks.values())
         todo = prepare(plan, store, _extract, chosen, lock=lock)
@@ -132,7 +133,8 @@ def pick(
 
     Args:
         source: A sweep file, or a mapping with the fields of one.
-        out: Folder for the model, which must hold nothing; None: below the storage.
+        out: Folder for the model, which must hold nothing; None: below the storage, or ``models`` of the current folder
+            where that is a bucket.
         flops: What may be spent, embedding included.
         seconds: The same in seconds.
         seeds: In the place of the file's; the first one counts.
@@ -154,8 +156,8 @@ def pick(
         return run_stage(plan, _extract, backend=backend, address=address, told=warnings.warn)
 
     record = run_pick(config, run, Limits(flops=flops, seconds=seconds))
-    last = RunStore(str(config.storage_path / record.run))
-    folder = config.storage_path / f"{config.name}-pick" / "models" / record.run if out is None else Path(out)
+    last = RunStore(joined(config.storage_place, record.run))
+    folder = model_folder(config, record.run) if out is None else Path(out)
     if out is not None or not folder.exists():
         folder = export_connector(last, record.label, record.pair, folder, intervals=connector_intervals)
     return Picked(record, folder)
@@ -172,7 +174,7 @@ def config_of(
     if seeds is not None:
         given["seeds"] = list(seeds)
     if storage is not None:
-        given["storage"] = str(storage) if "://" in str(storage) else str(Path(storage).expanduser().resolve())
+        given["storage"] = str(storage) if is_url(storage) else str(Path(storage).expanduser().resolve())
     sets = [f"{key}={yaml.safe_dump(value, default_flow_style=True).strip()}" for key, value in given.items()]
     sets = [text.removesuffix("...").strip() for text in sets]
     if isinstance(source, Mapping):

@@ -15,6 +15,7 @@ from harness.cli.blame import remember
 from harness.contract.registry import near
 from harness.errors import HarnessError
 from harness.run.interrupts import INTERRUPTED, interrupted, stoppable
+from harness.storage.places import is_url
 from reports.formatting import scaled
 
 if TYPE_CHECKING:
@@ -38,10 +39,15 @@ stdout = _console(stderr=False)
 stderr = _console(stderr=True)
 
 SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML or JSON).", show_default=False)]
-RunFolder = Annotated[str, typer.Argument(help="A run: its folder, or its name below runs/.", show_default=False)]
+RunFolder = Annotated[
+    str, typer.Argument(help="A run: its folder or URL, or its name below runs/.", show_default=False)
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a field, e.g. --set methods.ape.epochs=5.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds instead of the file's, e.g. 0,1,2.")]
-Storage = Annotated[str | None, typer.Option(help="Storage folder instead of the file's (from the current folder).")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Storage instead of the file's: a folder from the current one, or s3://BUCKET/PREFIX."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -67,7 +73,7 @@ def overrides_of(sets: Sequence[str] | None, seeds: str | None, storage: str | N
     if seeds is not None:
         overrides.append(f"seeds=[{seeds}]")
     if storage is not None:
-        where = storage if "://" in storage else str(Path(storage).expanduser().resolve())
+        where = storage if is_url(storage) else str(Path(storage).expanduser().resolve())
         overrides.append(f"storage={json.dumps(where)}")
     return overrides
 
@@ -76,7 +82,7 @@ def store_of(config: Sweep) -> RunStore:
     """Where a sweep's run lies."""
     from harness.run.store import RunStore
 
-    return RunStore(str(config.storage_path / config.name))
+    return RunStore(config.run_place)
 
 
 def planned_anyhow(config: Sweep) -> tuple[Plan, str | None]:
@@ -94,13 +100,18 @@ def planned_anyhow(config: Sweep) -> tuple[Plan, str | None]:
 
 
 def open_run(run: str) -> RunStore:
-    """A run by folder or by name below ``runs/``.
+    """A run by folder, by URL or by name below ``runs/``.
 
     Raises:
         HarnessError: No run there.
     """
     from harness.run.store import RunStore
 
+    if is_url(run):
+        store = RunStore(run)
+        if not store.planned():
+            raise HarnessError("no run here", where=run, fix="harness ls runs --storage URL lists those of a bucket")
+        return store
     for folder in (Path(run).expanduser(), Path("runs") / run):
         if (folder / "manifest.json").is_file():
             return RunStore(str(folder))

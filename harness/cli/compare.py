@@ -16,6 +16,7 @@ from rich.table import Table
 from harness.cli.common import Json, open_run, stderr, stdout
 from harness.cli.report import narrow
 from harness.errors import HarnessError
+from harness.storage.places import is_url
 
 if TYPE_CHECKING:
     from harness.run.store import RunStore
@@ -37,7 +38,7 @@ def compare(
     if len(runs) < 2:
         raise HarnessError("one run has nothing to be compared with", fix="harness compare RUN RUN ...")
     stores = [open_run(run) for run in runs]
-    places = [Path(store.where).resolve() for store in stores]
+    places = [store.where if is_url(store.where) else str(Path(store.where).resolve()) for store in stores]
     if twice := [run for run, place in zip(runs, places, strict=True) if places.count(place) > 1]:
         raise HarnessError(f"the run {twice[0]!r} is named twice", fix="name every run once")
     from reports.across import across_frame, analyses_of, shared_cells, write_across
@@ -79,7 +80,7 @@ def compare(
                     markup=False,
                 )
     if out is not None:
-        from harness.run.blobs import FolderBlobs
+        from harness.storage.blobs import FolderBlobs
 
         paths = write_across(analyses, FolderBlobs(out))
         if not as_json:

@@ -31,7 +31,7 @@ def embed(sweep_file: SweepFile, storage: Storage = None, set_: Set = None) -> N
     for request in resolved.banks.values():
         note = "extracted" if request in made else "was there"
         stdout.print(
-            f"{note}  {request.info.modality:5}  {request.spec.id}  {request.path}", soft_wrap=True, markup=False
+            f"{note}  {request.info.modality:5}  {request.spec.id}  {request.place}", soft_wrap=True, markup=False
         )
 
 

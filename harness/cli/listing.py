@@ -125,20 +125,19 @@ def sweeps(pattern: str | None) -> list[dict[str, Any]]:
     return [row for row in rows if _matches(row["name"], pattern)]
 
 
-def runs(storage: Path, pattern: str | None) -> list[dict[str, Any]]:
+def runs(storage: str, pattern: str | None) -> list[dict[str, Any]]:
     """Runs below a storage, with their progress."""
     from harness.run.store import RunStore
+    from harness.storage.places import runs_below
 
     rows = []
-    for path in sorted(storage.glob("*/manifest.json")):
-        store = RunStore(str(path.parent))
+    for name, place in runs_below(storage):
+        store = RunStore(place)
         try:
             manifest = store.manifest()
         except HarnessError as error:
-            rows.append({"name": path.parent.name, "path": str(path.parent), "cells": None, "finished": str(error)})
+            rows.append({"name": name, "path": place, "cells": None, "finished": str(error)})
             continue
         finished = len(store.finished(cell.key for cell in manifest.cells))
-        rows.append(
-            {"name": manifest.name, "path": str(path.parent), "cells": len(manifest.cells), "finished": finished}
-        )
+        rows.append({"name": manifest.name, "path": place, "cells": len(manifest.cells), "finished": finished})
     return [row for row in rows if _matches(row["name"], pattern)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,7 +30,7 @@ def ls(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(WHAT)}.", show_default=False)],
     name: Annotated[str | None, typer.Argument(help="A name, part of one, or a pattern.", show_default=False)] = None,
     as_json: Json = False,
-    storage: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+    storage: Annotated[str, typer.Option(help="Where runs lie: a folder, or s3://BUCKET/PREFIX.")] = "runs",
 ) -> None:
     """List what a sweep may name, or runs; of one method, dataset, task or connector, list every setting.
 

@@ -24,6 +24,7 @@ from harness.cli.common import (
 from harness.cli.pick_plan import print_plan
 from harness.cli.stages import StageRunner
 from harness.errors import HarnessError
+from harness.storage.places import is_url, joined
 
 if TYPE_CHECKING:
     from harness.run.picked import PickRecord
@@ -44,7 +45,9 @@ def pick(
     image_encoders: Names = None,
     text_encoders: Names = None,
     data: Annotated[Path | None, typer.Option(help="Table of pictures and captions: CSV, JSONL or Parquet.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the model; none: below the storage.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the model; none: below the storage, or models/ here for a bucket.")
+    ] = None,
     within: Annotated[str | None, typer.Option(help="What may be spent: FLOPs (2P) or time (600s, 10m, 2h).")] = None,
     at_most_gap: Annotated[
         float | None, typer.Option(help="What is not worth more rows, steps or another pair, in the metric's units.")
@@ -92,9 +95,11 @@ def pick(
     if sweep_file is None:
         store = _store(config)
         store.blobs.put("sweep.yaml", f"# Written by harness pick.\n{written}".encode())
-        sweep_file = Path(store.where) / "sweep.yaml"
-    grid = f"harness sweep {shlex.quote(str(_here(sweep_file)))}"
+        sweep_file = joined(store.where, "sweep.yaml")
+    grid = f"harness sweep {shlex.quote(_here(sweep_file))}"
     ahead = f'next: harness.load("{_here(folder)}") in Python opens it; {grid} runs the whole grid'
+    if is_url(sweep_file):
+        ahead += " (fetch the sweep file first)"
     stdout.print(ahead, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -105,24 +110,26 @@ def _store(config: Sweep) -> RunStore:
 def _hand_over(config: Sweep, record: PickRecord, out: Path | None) -> Path:
     """Export the model, write the page and print the verdict; returns the model's folder."""
     from harness.export.folder import export_connector
+    from harness.run.stage_runs import model_folder
     from reports.intervals import connector_intervals
     from reports.pick_page import write_pick
 
     store = _store(config)
     last = store_of(config.model_copy(update={"name": record.run}))
-    folder = out or Path(store.where) / "models" / record.run
+    folder = out or model_folder(config, record.run)
     if out is not None or not folder.exists():
         folder = export_connector(last, record.label, record.pair, folder, intervals=connector_intervals)
     for sentence in write_pick(record, last, store.under("report"), str(folder)):
         stdout.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    where = _here(folder), _here(Path(store.where)) / "report" / "index.html"
+    where = _here(folder), _here(joined(store.where, "report/index.html"))
     stdout.print("model: {}\nreport: {}".format(*where), soft_wrap=True, markup=False, highlight=False)
     return folder
 
 
-def _here(path: Path) -> Path:
-    """The path from the current folder, where it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def _here(place: Path | str) -> str:
+    """The path from the current folder, where it lies below; a URL as it is."""
+    path = Path(place)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(place)
 
 
 def limits_of(text: str | None) -> Limits:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.common import RunFolder, open_run, stdout
+from harness.storage.places import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,15 +27,19 @@ LINE = 100
 """Longest line of running text."""
 
 
-def report(run: RunFolder) -> None:
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; none: report/ of the run.")] = None,
+) -> None:
     """Write summary.json, report.md, index.html, tables and plots of a run, also of one that is not finished.
 
-    Example: harness report quickstart
+    Examples: harness report quickstart; harness report s3://bucket/runs/quickstart --out report
     """
     store = open_run(run)
+    from harness.storage.blobs import FolderBlobs
     from reports.build import build_report
 
-    print_report(build_report(store))
+    print_report(build_report(store, None if out is None else FolderBlobs(out)))
 
 
 def print_report(made: Report) -> None:
@@ -51,6 +58,10 @@ def print_report(made: Report) -> None:
         else:
             _say([gap.line])
     stdout.print(f"report: {made.where}/index.html", soft_wrap=True, markup=False, highlight=False)
+    if is_url(made.where):
+        run = made.where.rpartition("/")[0]
+        ahead = f"to open it: harness report {run} --out FOLDER writes it to this machine"
+        stdout.print(ahead, soft_wrap=True, markup=False, highlight=False)
 
 
 def _table(made: Report) -> Table:

@@ -79,6 +79,11 @@ class BankMeta(Record):
     weights: str = ""
     packages: dict[str, str] = {}
 
+    @property
+    def bytes(self) -> int:
+        """What the rows take."""
+        return self.count * self.dim * np.dtype(self.dtype).itemsize
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -169,8 +174,13 @@ def bank_path(
 
 def folders_of(storage: Path, dataset_name: str, modality: Modality, encoder: str) -> list[Path]:
     """Folders of all banks of an encoder on a dataset: of each revision, transform and dtype of which there is one."""
-    folder = Path(storage).absolute() / "banks" / _slug(dataset_name)
-    return sorted(path for path in folder.glob(f"{modality}-{_slug(encoder)}-float*-*") if path.is_dir())
+    pattern = slugs_of(dataset_name, modality, encoder)
+    return sorted(path for path in (Path(storage).absolute() / "banks").glob(pattern) if path.is_dir())
+
+
+def slugs_of(dataset_name: str, modality: Modality, encoder: str) -> str:
+    """The same as a pattern of names below ``banks``."""
+    return f"{_slug(dataset_name)}/{modality}-{_slug(encoder)}-float*-*"
 
 
 _verified: set[str] = set()

@@ -39,12 +39,14 @@ from harness.data.bank import (
     stored_as,
 )
 from harness.data.base import Dataset
+from harness.data.locks import only_one
 from harness.data.partial import PartialBank
 from harness.data.parts import PARTS, PartNotes, Parts, Rows, SourceNotes, divided
 from harness.encoders.base import EncoderInfo, EncoderSpec, HasWeights, Modality, scheme_of
 from harness.errors import HarnessError
 
 Progress = Callable[[int, int], None]
+Saved = Callable[[Path], object]
 Embed = Callable[[Sequence[Rows]], Iterator[np.ndarray]]
 """Batches of rows, in order -> what the encoder makes of each."""
 ROWS_AT_ONCE = 65536
@@ -138,10 +140,11 @@ def extract_rows(
     shard_rows: int = 4096,
     device: str = "cpu",
     progress: Progress | None = None,
+    saved: Saved | None = None,
 ) -> Bank | PartialBank:
     """A bank that holds these rows at least (None: all), extended without redoing a row that is there.
 
-    See ``extract``.
+    See ``extract``; ``saved`` is told of every part that an encoder has been run for, once it is there.
     """
     info, dtype = describe(dataset, spec, modality), stored_as(modality, dtype)
     count = dataset.index().count(modality)
@@ -159,7 +162,7 @@ def extract_rows(
         if (path / META).is_file():
             report(len(wanted), len(wanted))
             return open_bank(path, identity=bank_identity(dataset.digest, info, dtype))
-        source = _fill(parts, info, wanted, dataset, spec, batch_size, shard_rows, device, report)
+        source = _fill(parts, info, wanted, dataset, spec, batch_size, shard_rows, device, report, saved)
         if len(parts.missing(whole)):
             return PartialBank(path, info.dim, dtype)
         _join(parts, info, path, dataset, source, _latency(parts, batch_size, device))
@@ -176,6 +179,7 @@ def _fill(
     shard_rows: int,
     device: str,
     report: Progress,
+    saved: Saved | None,
 ) -> SourceNotes:
     """Embed the wanted rows that are missing."""
     before, missing = parts.source, parts.missing(wanted)
@@ -201,7 +205,9 @@ def _fill(
             made.append((found if info.modality == "tokens" else normalise(found)).astype(parts.dtype))
             report(done := done + len(batch), len(wanted))
         took = PartNotes(seconds=time.perf_counter() - began, batches={device: list(seconds)})
-        parts.add(rows, np.concatenate(made), took)
+        part = parts.add(rows, np.concatenate(made), took)
+        if saved is not None and dataset.own_encoders(info.modality) is None:
+            saved(part)
     return source
 
 
@@ -341,19 +347,3 @@ def _packages() -> dict[str, str]:
             with contextlib.suppress(PackageNotFoundError):
                 found[package] = version(package)
     return found
-
-
-@contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold the bank's lock: a second process waits for the first and then finds its bank.
-
-    Where the system has no such lock, two processes do the same work; every file is still replaced whole.
-    """
-    with writing(path):
-        file = (path / ".lock").open("w")
-    with file:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

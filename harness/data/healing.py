@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.data.bank import EMBEDDINGS, META, open_bank
-from harness.data.extract import only_one
+from harness.data.cache import KEPT
+from harness.data.locks import only_one
 from harness.data.parts import PARTS, BankPart, parts_in
 from harness.data.request import BankRequest
 from harness.encoders.base import scheme_of
@@ -30,13 +31,26 @@ def heal_banks(requests: Iterable[BankRequest], *, anew: bool = False) -> list[s
     """
     told = []
     for request in requests:
+        mirror = request.mirror
+        for damage in mirror.damages(request.path, anew=anew) if mirror else ():
+            _check_encoder(request, damage)
+            mirror.set_aside(request.path)
+            told.append(_told(damage))
+        if mirror and request.whole and (request.path / KEPT).is_file():
+            continue  # the copy that is here is compared when it is opened, and fetched again
         for damage in damages(request.path, request.identity, anew=anew):
             _check_encoder(request, damage)
             with only_one(request.path):
                 for file in _files_of(Path(damage.where)):
                     _set_aside(file, request.path / ASIDE)
-            told.append(f"damaged, set aside and made again: {damage.where}: {damage.what}")
+                    if mirror and file.parent.name == PARTS:
+                        mirror.drop(file)
+            told.append(_told(damage))
     return told
+
+
+def _told(damage: Damaged) -> str:
+    return f"damaged, set aside and made again: {damage.where}: {damage.what}"
 
 
 def damages(bank: Path, identity: str | None = None, *, anew: bool = False) -> Iterator[Damaged]:

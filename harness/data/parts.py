@@ -135,13 +135,14 @@ class Parts:
         held = [part.rows for part in self.read()]
         return np.setdiff1d(wanted, np.concatenate(held)) if held else np.unique(wanted)
 
-    def add(self, rows: Rows, array: Num[np.ndarray, "rows dim"], notes: PartNotes) -> None:
-        """Write a part; the embeddings come last, so that a part which is there is complete."""
+    def add(self, rows: Rows, array: Num[np.ndarray, "rows dim"], notes: PartNotes) -> Path:
+        """Write a part; the embeddings, whose file is returned, come last: a part which is there is complete."""
         file = self.folder / _name_of(rows)
         write_atomic(file.with_suffix(".rows"), _npy(rows))
         written = notes.model_copy(update={"digest": _digest(array)})
         write_atomic(file.with_suffix(".notes"), written.model_dump_json().encode())
         write_atomic(file, _npy(array))
+        return file
 
     def held(self) -> "Held":
         """Where every row that has been embedded lies now, its content checked.

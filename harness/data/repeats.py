@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from harness.data.bank import Bank
+from harness.contract.split import Embeddings
 from harness.data.base import Dataset, Index
 
 
@@ -29,6 +29,6 @@ def written(dataset: Dataset) -> Callable[[Sequence[int]], Sequence[Hashable]]:
     return lambda rows: [str(caption).strip().lower() for caption in dataset.samples("text", rows)]
 
 
-def embedded(bank: Bank) -> Callable[[Sequence[int]], Sequence[Hashable]]:
+def embedded(bank: Embeddings) -> Callable[[Sequence[int]], Sequence[Hashable]]:
     """Captions by their embedding, for data that comes without words: equal words have equal embeddings."""
     return lambda rows: [row.tobytes() for row in bank.take(np.asarray(rows, dtype=np.int64))]

@@ -11,6 +11,7 @@ from harness.contract.record import Latency
 from harness.data.bank import META, Bank, BankDtype, BankMeta, open_bank
 from harness.data.base import Dataset
 from harness.data.extract import bank_facts, extract_rows
+from harness.data.mirror import BankMirror
 from harness.data.partial import PartialBank, whole_digest_of
 from harness.encoders.base import EncoderInfo, EncoderSpec, scheme_of
 
@@ -23,10 +24,11 @@ class BankRequest:
         dataset: Whose rows.
         spec: The encoder as written.
         info: What is known of it.
-        path: Where the bank lies, or will lie.
+        path: Where the bank lies, or will lie; if there is a mirror, where it is made and read.
         identity: sha256 of what decides its content.
         dtype: How rows are stored.
         rows: The rows that are needed; None: all.
+        mirror: What keeps the bank in a bucket; None: it lies in a folder.
     """
 
     dataset: Dataset
@@ -36,6 +38,19 @@ class BankRequest:
     identity: str
     dtype: BankDtype = "float32"
     rows: Int64[np.ndarray, " rows"] | None = field(default=None, compare=False)
+    mirror: BankMirror | None = field(default=None, compare=False)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the bank holds all rows of its dataset."""
+        if self.mirror is not None:
+            self.mirror.look(self.path)
+        return (self.path / META).is_file()
+
+    @property
+    def place(self) -> str:
+        """Where the bank lies, for people: a folder or a URL."""
+        return str(self.path) if self.mirror is None else self.mirror.place(self.path)
 
     @property
     def count(self) -> int:
@@ -45,14 +60,14 @@ class BankRequest:
     @property
     def done(self) -> bool:
         """Whether all rows that are needed have been extracted."""
-        if (self.path / META).is_file():
+        if self.whole:
             return True
         return self.rows is not None and not len(self._partial.parts.missing(self.rows))
 
     @property
     def left(self) -> int:
         """Rows that are needed and have not been extracted yet."""
-        if (self.path / META).is_file():
+        if self.whole:
             return 0
         whole = np.arange(self.count, dtype=np.int64) if self.rows is None else self.rows
         return len(self._partial.parts.missing(whole))
@@ -64,21 +79,20 @@ class BankRequest:
             Damaged: It is not what was written.
             HarnessError: There is no bank here.
         """
-        whole = self.rows is None or (self.path / META).is_file()
-        return open_bank(self.path, identity=self.identity) if whole else self._partial
+        return self._open_whole() if self.whole or self.rows is None else self._partial
 
     def read_meta(self) -> BankMeta | None:
         """What the extraction of the needed rows recorded; None if they have not all been extracted."""
         if not self.done:
             return None
-        whole = Bank(self.path).meta if (self.path / META).is_file() else None
+        whole = Bank(self.path).meta if self.whole else None
         if self.rows is None or (whole and len(self.rows) == whole.count):
             return whole
         if whole:
             share = self.count / whole.count
             spent = None if whole.encode_flops is None else share * whole.encode_flops
             seconds = share * whole.encode_seconds
-            digest = whole_digest_of(Bank(self.path), self.rows)
+            digest = whole_digest_of(Bank(self.path) if self.mirror is None else self._open_whole(), self.rows)
             update = {"digest": digest, "count": self.count, "encode_flops": spent, "encode_seconds": seconds}
             return whole.model_copy(update=update)
         return self._partial_meta(self.rows)
@@ -86,11 +100,16 @@ class BankRequest:
     @property
     def flops_per_row(self) -> float | None:
         """FLOPs of embedding one row, as counted when any were embedded, else as stated; None where not known."""
-        meta = Bank(self.path).meta if (self.path / META).is_file() else None
+        meta = Bank(self.path).meta if self.whole else None
         if meta and meta.encode_flops is not None:
             return meta.encode_flops / meta.count
         source = self._partial.parts.source
         return self.info.flops_per_sample if source is None or source.flops is None else source.flops
+
+    def _open_whole(self) -> Bank:
+        if self.mirror is None:
+            return open_bank(self.path, identity=self.identity)
+        return self.mirror.open(self.path, self.identity)
 
     def _partial_meta(self, rows: Int64[np.ndarray, " rows"]) -> BankMeta:
         parts, source = self._partial.parts, self._partial.parts.source
@@ -137,6 +156,7 @@ class Extraction:
         batch_size: Samples per call of an encoder.
         shard_rows: Rows per file that an interrupted extraction keeps.
         device: Where encoders compute.
+        mirror: What keeps banks in a bucket.
     """
 
     storage: Path
@@ -144,15 +164,22 @@ class Extraction:
     batch_size: int
     shard_rows: int
     device: str
+    mirror: BankMirror | None = None
 
     def missing(
         self,
         requests: Sequence[BankRequest],
         progress: Callable[[BankRequest, int, int], None] | None = None,
     ) -> list[BankRequest]:
-        """Extract what is missing, in order, and check the content of all; returns what was extracted."""
+        """Extract what is missing, in order, and check the content of all; returns what was extracted.
+
+        What lies in a bucket is checked by who fetches it.
+        """
         todo = [request for request in requests if not request.done]
         for request in todo:
+            if self.mirror is not None:
+                size = request.count * request.info.dim * np.dtype(request.dtype).itemsize
+                self.mirror.begin(request.path, size)
             extract_rows(
                 request.dataset,
                 request.spec,
@@ -164,7 +191,13 @@ class Extraction:
                 shard_rows=self.shard_rows,
                 device=self.device,
                 progress=None if progress is None else (lambda done, total, r=request: progress(r, done, total)),
+                saved=None if self.mirror is None else self.mirror.save_part,
             )
+            if self.mirror is not None:
+                self.mirror.push(request.path)
         for request in requests:
-            request.open()
+            if self.mirror is None:
+                request.open()
+            else:
+                self.mirror.push(request.path)
         return todo

@@ -48,7 +48,7 @@ def check_same_weights(plan: Plan) -> None:
     for request in plan.resolved.banks.values():
         meta = request.read_meta()
         if meta is not None and meta.weights:
-            by_encoder[request.info.modality, request.spec.id].setdefault(meta.weights, str(request.path))
+            by_encoder[request.info.modality, request.spec.id].setdefault(meta.weights, request.place)
     for (_, encoder), places in by_encoder.items():
         if len(places) > 1:
             (one, first), (other, second) = list(places.items())[:2]

@@ -15,7 +15,7 @@ from harness.contract.connector import Connector
 from harness.contract.fit import Fit
 from harness.contract.ledger import Ledger
 from harness.contract.pairs import Pair
-from harness.errors import Diverged, HarnessError
+from harness.errors import Diverged, HarnessError, StorageFailed
 from harness.run.attempts import FIT, WASTED, Attempt
 from harness.run.banks import banks_of
 from harness.run.cell_records import cell_record
@@ -74,7 +74,7 @@ def run_cell(
         words: Where such a process writes what ended it, as far as it can.
 
     Raises:
-        StorageFailed: The record cannot be written.
+        StorageFailed: A bank cannot be fetched, or the record not written.
     """
     ledger, start = Ledger(), time.perf_counter()
     attempt = Attempt(store, cell.key, ledger)
@@ -152,6 +152,8 @@ def _outcome(
         outcome.status, outcome.error, outcome.diverged_step = "diverged", str(broken), broken.step
     except CellTimeout as late:
         outcome.status, outcome.error = "timeout", str(late)
+    except StorageFailed:
+        raise  # no fault of the cell: it will be run when the storage is there
     except HarnessError as wrong:
         outcome.status, outcome.error = "failed", str(wrong)
     except BaseException as crash:  # SystemExit too: a method does not end the sweep

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from harness.contract.record import Record
 from harness.contract.sealed import NotWhole, sealed, sha256_of, unsealed
 from harness.errors import HarnessError
-from harness.run.blobs import BlobExists, Blobs, NoBlob
+from harness.storage.blobs import BlobExists, Blobs, NoBlob
 
 LOCK = "lock.json"
 BEAT_S, STALE_S, WATCH_S = 10.0, 60.0, 30.0

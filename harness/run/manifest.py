@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 from harness.connectors.stored import described
-from harness.data.bank import Bank
 from harness.data.repeats import embedded, repeated_captions, written
 from harness.run.banks import bank_records
 from harness.run.provenance import provenance, sources_of
@@ -59,7 +58,7 @@ def _repeated_captions(resolved: ResolvedSweep) -> int:
     if dataset.own_encoders("text") is None:
         return repeated_captions(resolved.index, "test", written(dataset))
     request = resolved.bank(dataset, "text", next(iter(resolved.texts)))
-    return repeated_captions(resolved.index, "test", embedded(Bank(request.path))) if request.done else 0
+    return repeated_captions(resolved.index, "test", embedded(request.open())) if request.done else 0
 
 
 def _method_record(resolved: ResolvedSweep, ready: ReadyMethod) -> PlannedMethod:

@@ -1,6 +1,7 @@
 """Running one stage of a pick: its banks, then its one cell, if that has not been done."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from harness.data.healing import heal_banks
 from harness.run.execute import prepare, run_missing
@@ -8,6 +9,8 @@ from harness.run.lock import RunLock
 from harness.run.picking import Ran
 from harness.run.records import CellRecord
 from harness.run.store import RunStore
+from harness.storage.places import is_url
+from harness.sweep.config import Sweep
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 from harness.sweep.resolve import ResolvedSweep
@@ -43,7 +46,7 @@ def run_stage(
     Raises:
         LockHeld: Somebody else runs the stage.
     """
-    store = RunStore(str(plan.sweep.storage_path / plan.sweep.name))
+    store = RunStore(plan.sweep.run_place)
     with RunLock(store.blobs) as lock:
         damaged = heal_banks(plan.resolved.banks.values())
         todo = prepare(plan, store, extract, lock=lock)
@@ -54,3 +57,14 @@ def run_stage(
             run_missing(plan, store, todo, Unheard(), backend=backend, address=address, lock=lock)
     (cell,) = plan.cells
     return Ran(store.record(cell.key), store.manifest().elapsed_s or 0.0)
+
+
+def model_folder(sweep: Sweep, run: str) -> Path:
+    """Where the model of a pick is written unless somebody says: below the storage, or here if that is a bucket.
+
+    Args:
+        sweep: What was picked from.
+        run: The run of the last stage.
+    """
+    storage = Path() if is_url(sweep.storage) else Path(sweep.storage_place) / f"{sweep.name}-pick"
+    return (storage / "models" / run).absolute()

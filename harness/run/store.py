@@ -42,7 +42,6 @@ import numpy as np
 
 from harness.contract.sealed import sealed, sha256_of
 from harness.errors import Damaged, HarnessError, StorageFailed
-from harness.run.blobs import Blobs, BlobsUnder, NoBlob, blobs_at
 from harness.run.records import CellRecord, Examples, LedgerRecord, Manifest, StoredFile
 from harness.run.whole import (
     CONNECTORS,
@@ -57,6 +56,8 @@ from harness.run.whole import (
     parsed,
     record_name,
 )
+from harness.storage.blobs import Blobs, BlobsUnder, NoBlob
+from harness.storage.places import blobs_at
 from harness.sweep.planned import PlannedCell
 
 MANIFEST, EXAMPLES, PROBE = "manifest.json", "examples.json", "probe"

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
-from harness.data.bank import META, folders_of
+from harness.data.bank import META, folders_of, slugs_of
 from harness.data.healing import damages
+from harness.data.mirror import damages_in
 from harness.errors import Damaged, HarnessError
 from harness.run.records import Manifest
 from harness.run.store import RunStore
+from harness.storage.bucket import BucketBlobs
+from harness.storage.places import bucket_at, is_url
 
 
 @dataclass
@@ -56,13 +61,31 @@ def verify_run(store: RunStore) -> Verified:
             found.damaged += store.damaged_files(record, sizes, connectors=True)
         except Damaged as damage:
             found.damaged.append(damage)
-    for folder in _banks(manifest, Path(store.where).parent):
+    if is_url(store.where):
+        storage = bucket_at(store.where.rpartition("/")[0])
+        banks = [partial(damages_in, storage, name, anew=True) for name in _banks_in(manifest, storage)]
+    else:
+        folders = _banks(manifest, Path(store.where).parent)
+        banks = [partial(damages, folder, anew=True) for folder in folders]
+    for damages_of in banks:
         found.banks += 1
         try:
-            found.damaged += damages(folder, anew=True)
+            found.damaged += damages_of()
         except HarnessError as error:  # what was written holds NaN
             found.damaged.append(Damaged(error.what, where=error.where, fix=error.fix))
     return found
+
+
+def _banks_in(manifest: Manifest | None, storage: BucketBlobs) -> list[str]:
+    """The same in a bucket: what the names of their blobs begin with. Parts of unfinished banks are not compared."""
+    names = [name.removesuffix(f"/{META}") for name in storage.list("banks/") if name.endswith(f"/{META}")]
+    if manifest is None:
+        return sorted(names)
+    wanted = [
+        slugs_of(name.removesuffix(f" {bank.modality} {bank.encoder}"), bank.modality, bank.encoder)
+        for name, bank in manifest.banks.items()
+    ]
+    return sorted(name for name in names if any(fnmatchcase(name, f"banks/{slugs}") for slugs in wanted))
 
 
 def _banks(manifest: Manifest | None, storage: Path) -> Iterator[Path]:

@@ -11,8 +11,8 @@ from harness.contract.files import UNREADABLE
 from harness.contract.record import Record
 from harness.contract.sealed import NotWhole, sha256_of, unsealed
 from harness.errors import Damaged, HarnessError
-from harness.run.blobs import Blobs
 from harness.run.records import SCHEMA, StoredFile
+from harness.storage.blobs import Blobs
 
 RANKS, CONNECTORS, STATE = "npz", "safetensors", "state.safetensors"
 """Endings of a cell's files beside its record."""

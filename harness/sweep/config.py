@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from harness.contract.registry import near
 from harness.data.sampled import SampleConfig
 from harness.errors import HarnessError
+from harness.storage.places import blobs_at, is_url, joined
 from harness.sweep.constraint_config import Constraints, Section
 from harness.sweep.ladders import BUDGET_KEYS, climbed
 from harness.sweep.language_defaults import check_one_text_side, with_language_defaults
@@ -216,12 +217,14 @@ class BankConfig(Section):
         batch_size: Samples of one forward.
         shard_rows: Rows that are extracted between two writes; an interruption loses at most so many.
         device: Where the encoders compute: ``cpu``, ``cuda``, ``cuda:1``.
+        cache_gb: Where the storage is a bucket: what its banks may take on each machine that reads them, in 10^9 bytes.
     """
 
     dtype: Literal["float32", "float16"] = "float32"
     batch_size: Annotated[int, Field(gt=0)] = 64
     shard_rows: Annotated[int, Field(gt=0)] = 4096
     device: str = "cpu"
+    cache_gb: Annotated[float, Field(gt=0)] = 100.0
 
 
 class Sweep(Section):
@@ -239,7 +242,8 @@ class Sweep(Section):
         methods: Label to method; the label is the method's name unless ``method`` says otherwise.
         reference: Label of the method that the others are compared with; none: the sweep's grid, if it has one.
         seeds: Every method runs once with each.
-        storage: Folder of runs and banks, from the sweep file's folder; ``runs`` of the current one by default.
+        storage: Folder of runs and banks, from the sweep file's folder (``runs`` of the current one by default), or the
+            URL of a prefix in a bucket: ``s3://bucket/prefix``, ``gs://...``, ``az://...`` or ``abfs://...``.
         bank: How embeddings are made and stored.
     """
 
@@ -347,14 +351,36 @@ class Sweep(Section):
         return next(task for task in self.tasks if task.label == label)
 
     @property
+    def storage_place(self) -> str:
+        """The storage: a URL as written, or an absolute folder.
+
+        Raises:
+            HarnessError: A URL that is not one of a bucket.
+        """
+        if not is_url(self.storage):
+            return str(self.storage_path)
+        try:
+            return blobs_at(self.storage).where
+        except HarnessError as error:
+            what = f"storage {self.storage!r} {error.what}"
+            raise HarnessError(what, where=place(self.source, "storage"), fix=error.fix) from error
+
+    @property
+    def run_place(self) -> str:
+        """The run below the storage."""
+        return joined(self.storage_place, self.name)
+
+    @property
     def storage_path(self) -> Path:
-        """Absolute storage folder: as written relative to the sweep file, or ``runs`` below the current folder."""
-        if "://" in self.storage:
-            raise HarnessError(
-                f"storage {self.storage!r}: only folders can be used",
-                where=place(self.source, "storage"),
-                fix="mount the bucket or use a path",
-            )
+        """Absolute storage folder: as written relative to the sweep file, or ``runs`` below the current folder.
+
+        Raises:
+            HarnessError: The storage is a bucket.
+        """
+        if is_url(self.storage):
+            fix = "give --storage FOLDER"
+            what = f"storage {self.storage!r}: this needs a folder"
+            raise HarnessError(what, where=place(self.source, "storage"), fix=fix)
         given = Path(self.storage).expanduser()
         return (self.root / given if self.storage else Path.cwd() / "runs").resolve()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,11 +19,13 @@ from harness.contract.split import Embeddings, Split
 from harness.data.bank import bank_identity, bank_path, stored_as
 from harness.data.base import Dataset, Index
 from harness.data.extract import describe
+from harness.data.mirror import BankMirror, mirror_at
 from harness.data.request import BankRequest, Extraction
 from harness.encoders.base import EncoderSpec, Modality
 from harness.encoders.devices import check_device
 from harness.errors import HarnessError
 from harness.objectives.contrastive import as_objective
+from harness.storage.places import is_url
 from harness.sweep.config import Sweep
 from harness.sweep.datasets import datasets_of
 from harness.sweep.encoders import encoders_of
@@ -124,7 +127,18 @@ class ResolvedSweep:
     def extraction(self) -> Extraction:
         """How missing banks are made."""
         bank = self.sweep.bank
-        return Extraction(self.sweep.storage_path, bank.dtype, bank.batch_size, bank.shard_rows, bank.device)
+        mirror = self._mirror
+        return Extraction(self._bank_folder, bank.dtype, bank.batch_size, bank.shard_rows, bank.device, mirror)
+
+    @cached_property
+    def _mirror(self) -> BankMirror | None:
+        sweep = self.sweep
+        return mirror_at(sweep.storage_place, sweep.bank.cache_gb) if is_url(sweep.storage) else None
+
+    @property
+    def _bank_folder(self) -> Path:
+        """Where banks are made and read."""
+        return self.sweep.storage_path if self._mirror is None else self._mirror.storage
 
     def check(self) -> None:
         """Find what would stop the extraction or every cell.
@@ -203,10 +217,11 @@ class ResolvedSweep:
             dataset=dataset,
             spec=spec,
             info=info,
-            path=bank_path(self.sweep.storage_path, dataset.name, dataset.digest, info, dtype),
+            path=bank_path(self._bank_folder, dataset.name, dataset.digest, info, dtype),
             identity=bank_identity(dataset.digest, info, dtype),
             dtype=dtype,
             rows=_needed(dataset, modality),
+            mirror=self._mirror,
         )
 
 

@@ -27,7 +27,10 @@ def test_a_sweep_file_that_is_not_there(temp_project, refused, verb: str) -> Non
         ("methods.hyma.pairs_per_step=7", "methods.hyma: pairs_per_step 7 is larger than the 6 pairs (set pairs_per"),
         ("methods.ridge={epochs: 5}", "methods.ridge: takes no budget, but epochs is given (leave it out)"),
         ("methods.cka={flops: 1.0e+9}", "methods.cka: takes no budget, but flops is given (leave it out)"),
-        ("storage=s3://bucket/run", "storage: storage 's3://bucket/run': only folders can be used (mount the bucket"),
+        (
+            "storage=ftp://host/run",
+            "storage: storage 'ftp://host/run' cannot be used: ftp:// is no bucket that is known (a f",
+        ),
         ("data={kind: shapes, rows: 900, image: {a: 8}, text: {b: 4}}", "data.kind: data of kind shapes holds no data"),
         ("data.split={train: 0.9, validation: 0.1, test: 0}", "data: the test split is empty (give it rows)"),
         (
@@ -67,8 +70,8 @@ def test_options_that_name_nothing(world, refused) -> None:
     assert refused(world, "sweep", "world.yaml", "--backend", "rya") == "unknown backend 'rya' (did you mean 'ray'?)"
     assert refused(world, "sweep", "world.yaml", "--methods", "hymo") == "unknown method 'hymo' (did you mean 'hyma'?)"
     assert "seeds.0: Input should be a valid integer" in refused(world, "sweep", "world.yaml", "--seeds", "one")
-    told = refused(world, "plan", "world.yaml", "--storage", "s3://bucket/run")
-    assert "storage 's3://bucket/run': only folders can be used" in told
+    told = refused(world, "plan", "world.yaml", "--storage", "ftp://host/run")
+    assert "ftp:// is no bucket that is known" in told
     assert written(world) == []
 
 

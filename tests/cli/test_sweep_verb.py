@@ -120,7 +120,7 @@ def test_every_cell_may_fail_and_there_is_still_a_report(world) -> None:
 
 @pytest.mark.slow
 def test_a_run_whose_reference_has_no_score_is_drawn_too(world, tmp_path) -> None:
-    from harness.run.blobs import FolderBlobs
+    from harness.storage.blobs import FolderBlobs
     from reports.analysis import analyse
     from reports.plots import write_plots
 

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.run.blobs import FolderBlobs
 from harness.run.store import RunStore
+from harness.storage.blobs import FolderBlobs
 from reports.build import Report, build_report
 from reports.formatting import flops, seconds, short_names, times
 from reports.overview import OVERVIEW_COLUMNS

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from harness.run.blobs import FolderBlobs
 from harness.run.store import RunStore
+from harness.storage.blobs import FolderBlobs
 from reports.analysis import analyse
 from reports.plots import write_plots
 

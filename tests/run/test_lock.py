@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from harness.contract.sealed import sealed
-from harness.run.blobs import FolderBlobs
 from harness.run.lock import LOCK, LockHeld, LockOwner, RunLock
+from harness.storage.blobs import FolderBlobs
 
 HOLD = """
 import sys, time
-from harness.run.blobs import FolderBlobs
+from harness.storage.blobs import FolderBlobs
 from harness.run.lock import RunLock
 
 with RunLock(FolderBlobs(sys.argv[1]), beat_s=0.05) as lock:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from harness.contract.sealed import CHECKSUM, NotWhole, checksum_of, unsealed
 from harness.data.bank import Bank, BankMeta, open_bank
 from harness.errors import Damaged, HarnessError
-from harness.run.blobs import FolderBlobs, NoBlob
 from harness.run.store import RunStore
+from harness.storage.blobs import FolderBlobs, NoBlob
 from reports.rundata import load
 
 JSON = st.recursive(

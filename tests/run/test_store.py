@@ -9,9 +9,9 @@ import pytest
 
 from harness.contract.files import write_atomic
 from harness.errors import HarnessError, StorageFailed
-from harness.run.blobs import FolderBlobs
 from harness.run.records import CellRecord, LedgerRecord, PairMetrics
 from harness.run.store import RunStore
+from harness.storage.blobs import FolderBlobs
 
 
 def record_of(key: str, **changes: object) -> CellRecord:

@@ -195,8 +195,15 @@ def test_storage_is_relative_to_the_sweep_file(temp_project, monkeypatch: pytest
     monkeypatch.chdir(temp_project.folder)
     assert load_sweep(path).storage_path == temp_project.folder / "runs"
     assert load_sweep(path, overrides=["storage=../out"]).storage_path == temp_project.folder / "out"
-    with pytest.raises(HarnessError, match=r"storage 's3://bucket/x': only folders can be used"):
+    with pytest.raises(HarnessError, match=r"storage 's3://bucket/x': this needs a folder .give --storage FOLDER."):
         _ = load_sweep(path, overrides=["storage=s3://bucket/x"]).storage_path
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "gs://bucket", "az://container/a/b", "abfs://c@account.dfs.core/x"])
+def test_storage_may_be_a_bucket(temp_project, url: str) -> None:
+    sweep = load_sweep(temp_project.write("s.yaml", MINIMAL), overrides=[f"storage={url}/"])
+    assert sweep.storage_place == url
+    assert sweep.run_place == f"{url}/{sweep.name}"
 
 
 def test_place_names_the_line_of_the_deepest_field_there(temp_project) -> None:

@@ -6,7 +6,9 @@ would run finished trials again. A worker writes its cell to the store itself.
 
 import hashlib
 import logging
+import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ from harness.run.records import CellRecord
 from harness.run.stopping import next_wave, stop
 from harness.run.store import RunStore
 from harness.run.watchdog import late
+from harness.storage.places import is_url
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -130,7 +133,7 @@ def _fit(
     scheduler: ASHAScheduler | None = None,
 ) -> None:
     """One Tune experiment with a trial per cell; its own files are thrown away."""
-    scratch = Path(store.where) / f"{SCRATCH}-{uuid.uuid4().hex[:8]}"
+    scratch = scratch_of(store.where) / f"{SCRATCH}-{uuid.uuid4().hex[:8]}"
     manifest = store.manifest().model_dump_json(exclude={"elapsed_s"})
     tuner = tune.Tuner(
         trainable,
@@ -165,6 +168,18 @@ def _fit(
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def scratch_of(run: str) -> Path:
+    """Where Tune's own files go: into the run, or for one in a bucket into this machine's folder for such files.
+
+    There a killed sweep's are removed by the next of the same run: the lock lets one sweep run at a time.
+    """
+    if not is_url(run):
+        return Path(run)
+    folder = Path(tempfile.gettempdir()) / f"harness-{os.getuid()}-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _cause(error: BaseException | None) -> HarnessError | None:

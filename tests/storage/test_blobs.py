@@ -1,30 +1,47 @@
-"""The guarantees that are written over ``harness.run.blobs``, for a folder and for the blobs under a prefix of it."""
+"""The guarantees that are written over ``harness.storage.blobs``, for folders, buckets and what lies under a prefix."""
 
 import errno
 import os
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.contract.files import write_atomic
 from harness.errors import HarnessError, StorageFailed
-from harness.run.blobs import BlobExists, Blobs, BlobsUnder, FolderBlobs, NoBlob, blobs_at
+from harness.storage.blobs import BlobExists, Blobs, BlobsUnder, FolderBlobs, NoBlob
+from harness.storage.places import blobs_at
 
 PARTS = st.text(alphabet="ab1._-+", min_size=1, max_size=6).filter(lambda part: not part.startswith("."))
 NAMES = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
 
 
-@pytest.fixture(params=["folder", "under", "under under"])
+@pytest.fixture(params=["folder", "under", "under under", "bucket", "bucket under"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     """Blobs of every kind; beside those under a prefix lie others that they must not see."""
-    folder: Blobs = FolderBlobs(tmp_path / "run")
-    for _ in range({"folder": 0, "under": 1, "under under": 2}[request.param]):
-        folder.put("apart/x", b"not under it")
-        folder = BlobsUnder(folder, "part")
-    return folder
+    found = plain(request, tmp_path, "bucket" if "bucket" in request.param else "folder")
+    for _ in range(request.param.count("under")):
+        found.put("apart/x", b"not under it")
+        found = BlobsUnder(found, "part")
+    return found
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    """Blobs of a folder or a bucket."""
+    return plain(request, tmp_path, request.param)
+
+
+def plain(request: pytest.FixtureRequest, tmp_path: Path, where: str) -> Blobs:
+    """Blobs of a folder or a bucket; there another prefix that begins alike holds something too."""
+    if where == "folder":
+        return FolderBlobs(tmp_path / "run")
+    bucket = request.getfixturevalue("bucket")
+    blobs_at(f"{bucket}/a/run2").put("x", b"not in it")
+    return blobs_at(f"{bucket}/a/run")
 
 
 def test_what_was_put_is_there_until_it_is_deleted(blobs: Blobs) -> None:
@@ -109,8 +126,8 @@ def test_what_the_system_says_while_writing_is_one_line_with_what_to_do(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_many_at_the_same_time_exactly_one_gets_a_new_name(tmp_path: Path) -> None:
-    blobs, start, won = FolderBlobs(tmp_path), threading.Barrier(8), []
+def test_of_many_at_the_same_time_exactly_one_gets_a_new_name(kind: Blobs, tmp_path: Path) -> None:
+    blobs, start, won = kind, threading.Barrier(8), []
 
     def claim(number: int) -> None:
         start.wait()
@@ -127,11 +144,12 @@ def test_of_many_at_the_same_time_exactly_one_gets_a_new_name(tmp_path: Path) ->
         thread.join()
     assert len(won) == 1
     assert blobs.get("claims/k") == str(won[0]).encode()
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["k"]
+    assert list(blobs.list()) == ["claims/k"]
+    assert not [path.name for path in tmp_path.rglob(".*") if path.is_file()], "nothing temporary is left"
 
 
-def test_a_reader_sees_the_old_content_or_the_new_and_never_a_part(tmp_path: Path) -> None:
-    blobs, stop = FolderBlobs(tmp_path), threading.Event()
+def test_a_reader_sees_the_old_content_or_the_new_and_never_a_part(kind: Blobs) -> None:
+    blobs, stop = kind, threading.Event()
     contents = {bytes([n]) * (1 + 100_000 * n) for n in range(3)}
     blobs.put("x", min(contents, key=len))
 
@@ -143,11 +161,20 @@ def test_a_reader_sees_the_old_content_or_the_new_and_never_a_part(tmp_path: Pat
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        seen = {blobs.get("x") for _ in range(200)}
+        seen = {blobs.get("x") for _ in range(200 if isinstance(blobs, FolderBlobs) else 30)}
     finally:
         stop.set()
         writer.join()
     assert seen <= contents
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(NAMES)
+def test_every_allowed_name_comes_back_in_the_list_of_a_bucket(bucket: str, name: str) -> None:
+    blobs = blobs_at(f"{bucket}/{uuid.uuid4().hex}")
+    blobs.put(name, b"x")
+    assert list(blobs.list()) == [name]
+    assert blobs.get(name) == b"x"
 
 
 @given(NAMES)
@@ -161,8 +188,9 @@ def test_every_allowed_name_comes_back_in_the_list(tmp_path_factory: pytest.Temp
 @pytest.mark.parametrize(
     "name", ["", "/a", "a/", "a//b", "..", "../a", "a/../b", ".hidden", "a/.b", "a b", "a\n", "a\x00", "a:b", "a\\b"]
 )
-def test_what_is_no_name_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
-    blobs = FolderBlobs(tmp_path / "run")
+@pytest.mark.parametrize("where", ["folder", "s3://bucket"])
+def test_what_is_no_name_is_refused_and_nothing_is_written(tmp_path: Path, name: str, where: str) -> None:
+    blobs = FolderBlobs(tmp_path / "run") if where == "folder" else blobs_at(where)
     for touch in (blobs.get, blobs.exists, blobs.delete, lambda n: blobs.put(n, b""), lambda n: blobs.put_new(n, b"")):
         with pytest.raises(HarnessError, match="is not the name of a blob"):
             touch(name)
@@ -175,9 +203,16 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         FolderBlobs(tmp_path).get("cells")
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/run", "gs://b", "https://host/x"])
-def test_a_url_of_a_kind_that_cannot_be_used_says_what_to_do(url: str) -> None:
-    with pytest.raises(HarnessError, match="only folders can be used .mount the bucket or use a path.") as caught:
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://host/x", "cannot be used: https:// is no bucket that is known .a folder, s3://, gs://, az://, abfs:"),
+        ("s3://", "names no bucket .s3://BUCKET/PREFIX."),
+        ("gs:///", "names no bucket"),
+    ],
+)
+def test_a_url_of_a_kind_that_cannot_be_used_says_what_to_do(url: str, told: str) -> None:
+    with pytest.raises(HarnessError, match=told) as caught:
         blobs_at(url)
     assert caught.value.where == url
 

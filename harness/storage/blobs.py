@@ -235,14 +235,3 @@ class BlobsUnder:
     def tidy(self) -> None:
         """See ``Blobs``; of all blobs."""
         self._blobs.tidy()
-
-
-def blobs_at(where: str) -> Blobs:
-    """Blobs at a place as a user writes it.
-
-    Raises:
-        HarnessError: A URL of a kind that cannot be used.
-    """
-    if "://" in where:
-        raise HarnessError("only folders can be used", where=where, fix="mount the bucket or use a path")
-    return FolderBlobs(where)

@@ -1,0 +1,1 @@
+"""Where bytes lie: folders and buckets, behind one set of guarantees."""
