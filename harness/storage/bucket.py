@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from harness.contract.files import writing
 from harness.errors import HarnessError, StorageFailed
 from harness.storage.blobs import NAME, BlobExists, NoBlob
-from harness.storage.clouds import client_of, failed, no_bucket, patience_s
+from harness.storage.clouds import client_of, failed, library, no_bucket, patience_s
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -53,13 +53,13 @@ class BucketBlobs:
 
     def get(self, name: str) -> bytes:
         """The object's bytes."""
-        import obstore
+        obstore = library(self._url)
 
         return self._asked(name, lambda client, key: bytes(obstore.get(client, key).bytes()))
 
     def put(self, name: str, data: bytes) -> None:
         """One request; large blobs in several, which become an object at the end."""
-        import obstore
+        obstore = library(self._url)
 
         many = len(data) > WHOLE
         attributes = _attributes(name)
@@ -67,8 +67,7 @@ class BucketBlobs:
 
     def put_new(self, name: str, data: bytes) -> None:
         """A conditional put. It carries a token, so that one whose answer was lost recognises what it has done."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
+        obstore = library(self._url)
 
         attributes = {**_attributes(name), TOKEN: uuid.uuid4().hex}
         until, pause = time.monotonic() + patience_s(), 0.1
@@ -82,7 +81,7 @@ class BucketBlobs:
                 )
                 return
             except StorageFailed as error:
-                if isinstance(error.__cause__, AlreadyExistsError):
+                if isinstance(error.__cause__, obstore.exceptions.AlreadyExistsError):
                     if self._token(name) == attributes[TOKEN]:
                         return
                     raise BlobExists("is there already", where=f"{self._url}/{name}") from error
@@ -93,7 +92,7 @@ class BucketBlobs:
 
     def exists(self, name: str) -> bool:
         """Whether the object is there."""
-        import obstore
+        obstore = library(self._url)
 
         try:
             self._asked(name, obstore.head)
@@ -108,7 +107,7 @@ class BucketBlobs:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """By one listing, which needs a request for every thousand objects."""
-        import obstore
+        obstore = library(self._url)
 
         def read(client: "ObjectStore", key: str) -> dict[str, int]:
             chunks = obstore.list(client, prefix=key or None, chunk_size=1000)
@@ -119,14 +118,14 @@ class BucketBlobs:
 
     def folders(self) -> tuple[str, ...]:
         """First parts of the names that have several, by one listing."""
-        import obstore
+        obstore = library(self._url)
 
         found = self._asked("", lambda client, _: obstore.list_with_delimiter(client), check=False)
         return tuple(sorted(name.rstrip("/") for name in found["common_prefixes"]))
 
     def delete(self, name: str) -> None:
         """Remove the object."""
-        import obstore
+        obstore = library(self._url)
 
         with contextlib.suppress(NoBlob):
             self._asked(name, obstore.delete)
@@ -140,7 +139,7 @@ class BucketBlobs:
         Raises:
             StorageFailed: It cannot be written.
         """
-        import obstore
+        obstore = library(self._url)
 
         self._asked(name, lambda client, key: obstore.put(client, key, file, chunk_size=PIECE, max_concurrency=AT_ONCE))
 
@@ -181,13 +180,13 @@ class BucketBlobs:
         Raises:
             NoBlob: There is none.
         """
-        import obstore
+        obstore = library(self._url)
 
         return self._asked(name, obstore.head)["size"]
 
     def move(self, name: str, target: str) -> None:
         """Give an object another name, inside the bucket; nothing happens when there is none."""
-        import obstore
+        obstore = library(self._url)
 
         with contextlib.suppress(NoBlob):
             self._asked(name, lambda client, key: obstore.copy(client, key, target))
@@ -195,19 +194,19 @@ class BucketBlobs:
 
     def _check_bucket(self) -> None:
         """Fail where there is no bucket at all, which the answer to ``head`` does not say; asked once a process."""
-        import obstore
+        obstore = library(self._url)
 
         if self._url not in _there:
             self._asked("", lambda client, _: next(iter(obstore.list(client, chunk_size=1)), None), check=False)
             _there.add(self._url)
 
     def _piece(self, name: str, start: int, end: int) -> bytes:
-        import obstore
+        obstore = library(self._url)
 
         return self._asked(name, lambda client, key: bytes(obstore.get_range(client, key, start=start, end=end)))
 
     def _token(self, name: str) -> str | None:
-        import obstore
+        obstore = library(self._url)
 
         try:
             return self._asked(name, lambda client, key: dict(obstore.get(client, key).attributes)).get(TOKEN)

@@ -93,6 +93,24 @@ def patience_s() -> float:
         raise HarnessError(f"{given!r} is not a number of seconds", where=PATIENCE) from error
 
 
+def library(url: str) -> Any:
+    """The package ``obstore``, with its modules ``store`` and ``exceptions``.
+
+    Args:
+        url: What it is wanted for.
+
+    Raises:
+        HarnessError: It is not installed.
+    """
+    try:
+        import obstore
+        import obstore.exceptions
+        import obstore.store
+    except ImportError as error:
+        raise HarnessError("buckets need the package obstore", where=url, fix=INSTALL) from error
+    return obstore
+
+
 def client_of(url: str) -> "ObjectStore":
     """What talks to the bucket: one per place and environment, because each holds connections.
 
@@ -106,10 +124,7 @@ def client_of(url: str) -> "ObjectStore":
 @lru_cache(maxsize=64)
 def _client(url: str, environment: tuple[tuple[str, str], ...], process: int) -> "ObjectStore":
     del environment, process  # another one needs another client; a forked process cannot use its parent's
-    try:
-        from obstore.store import from_url
-    except ImportError as error:
-        raise HarnessError("buckets need the package obstore", where=url, fix=INSTALL) from error
+    from_url = library(url).store.from_url
     cloud, patience = cloud_of(url), patience_s()
     endpoint = next((os.environ[name] for name in cloud.endpoints if os.environ.get(name)), "")
     # Nobody waits a minute for the metadata server of a machine that is no cloud's.
@@ -125,7 +140,7 @@ def _client(url: str, environment: tuple[tuple[str, str], ...], process: int) ->
             retry_config={
                 "max_retries": retries,
                 "retry_timeout": timedelta(seconds=patience),
-                "backoff": backoff,  # type: ignore[typeddict-item]
+                "backoff": backoff,
             },
             **given,
         )
