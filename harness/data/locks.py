@@ -19,6 +19,7 @@ def only_one(path: Path) -> Iterator[None]:
     Where the system has no such lock, two processes do the same work; every file is still replaced whole.
     """
     with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
         file = (path / MAKING).open("w")
     with file:
         with contextlib.suppress(ImportError, OSError):

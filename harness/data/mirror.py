@@ -15,7 +15,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from harness.contract.files import write_atomic, writing
+from harness.contract.files import write_atomic
 from harness.contract.sealed import NotWhole, unsealed
 from harness.data.bank import EMBEDDINGS, META, REDO, Bank, BankMeta, open_bank
 from harness.data.cache import GB, KEPT, BankCache, bank_cache_folder
@@ -184,8 +184,6 @@ class BankMirror:
         here = (path / META).read_bytes() if (path / META).is_file() else None
         if there is not None and there != here:
             meta = _parsed(self._bucket, self._name(path), there)
-            with writing(path):
-                path.mkdir(parents=True, exist_ok=True)
             with only_one(path):
                 if _digest_in(path) != meta.digest:  # asked anew: another process may have been first
                     self._forget(path)
