@@ -42,17 +42,32 @@ RunFolder = Annotated[str, typer.Argument(help="A run: its folder, or its name b
 Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a field, e.g. --set methods.ape.epochs=5.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds instead of the file's, e.g. 0,1,2.")]
 Storage = Annotated[str | None, typer.Option(help="Storage folder instead of the file's (from the current folder).")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join, HOST:6379; none: one on this machine.")]
+Code = Annotated[
+    str,
+    typer.Option(help="What workers of a joined cluster import: ship (this harness), installed (theirs), or a wheel."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def open_sweep(path: Path, sets: Sequence[str] | None, seeds: str | None, storage: str | None) -> Sweep:
-    """The checked sweep file with the command line's overrides."""
+def open_sweep(
+    path: Path, sets: Sequence[str] | None, seeds: str | None, storage: str | None, lies_at: Path | None = None
+) -> Sweep:
+    """The checked sweep file with the command line's overrides.
+
+    Args:
+        path: The sweep file.
+        sets: ``field=value`` replacements.
+        seeds: Seeds instead of the file's.
+        storage: Storage instead of the file's.
+        lies_at: Where the file was before it was shipped: its relative paths start there.
+    """
     quiet_libraries()
     from harness.sweep.loading import load_sweep
 
     overrides = overrides_of(sets, seeds, storage)
     remember(overrides)
-    return load_sweep(path, overrides=overrides)
+    return load_sweep(path, overrides=overrides, lies_at=lies_at)
 
 
 def quiet_libraries() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.common import (
+    Address,
+    Code,
     Seeds,
     Set,
     Storage,
@@ -20,7 +23,7 @@ from harness.cli.common import (
     stdout,
     store_of,
 )
-from harness.cli.embed import extract_with_bars, name_damage, set_damaged_aside
+from harness.cli.embed import embedding, extract_with_bars, name_damage, set_damaged_aside
 from harness.cli.live import LiveLine
 from harness.cli.report import print_report
 from harness.errors import HarnessError
@@ -39,24 +42,40 @@ def sweep(
     storage: Storage = None,
     set_: Set = None,
     backend: Annotated[str, typer.Option(help="ray, or serial: one cell after another, without Ray.")] = "ray",
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join; none: one on this machine.")] = None,
+    address: Address = None,
+    code: Code = "ship",
+    submit: Annotated[
+        bool,
+        typer.Option("--submit", help="Hand the sweep to the job server at --address, http://HEAD:8265, and end."),
+    ] = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One step per cell, on stand-in banks where the real ones are absent.")
     ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="First compare every file with its checksum; make damaged ones again.")
     ] = False,
+    lies_at: Annotated[Path | None, typer.Option(hidden=True, help="Where the sweep file was read first.")] = None,
 ) -> None:
     """Run a sweep: embed, train every missing cell, report. The same command again finishes what is missing.
 
     Examples: harness sweep sweeps/quickstart.yaml; harness sweep my.yaml --methods ape,hyma --seeds 0,1 --set
-    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379
+    methods.ape.epochs=5; harness sweep my.yaml --address HEAD:6379; harness sweep my.yaml --submit --address
+    http://HEAD:8265
     """
-    config = open_sweep(sweep_file, set_, seeds, storage)
+    config = open_sweep(sweep_file, set_, seeds, storage, lies_at)
     if smoke:
         from harness.sweep.smoke import smoked
 
         config = smoked(config)
+    if submit:
+        from harness.cli.submit import submit_sweep
+
+        flags = {"--smoke": smoke, "--verify": verify}
+        options = [flag for flag, given in flags.items() if given] + ["--backend", backend]
+        for option, value in (("--methods", methods), ("--seeds", seeds), *(("--set", text) for text in set_ or ())):
+            options += [option, value] if value is not None else []
+        submit_sweep(config, sweep_file, options, address=address, code=code)
+        return
     if begun := _unfinished(config):
         _start_ahead(context, backend, address)
     from harness.run.backends.base import backend_for
@@ -74,7 +93,8 @@ def sweep(
     with RunLock(store.blobs) as lock:
         with interruptible():
             set_damaged_aside(plan.resolved, anew=verify)
-            todo = prepare(plan, store, extract_with_bars, chosen, lock=lock, by_content=verify)
+            extract = partial(extract_with_bars, opened=embedding(plan.resolved, backend, address, code))
+            todo = prepare(plan, store, extract, chosen, lock=lock, by_content=verify)
         name_damage(todo.healed)
         if todo.changes:
             text = f"the plan of {config.name} has changed: {'; '.join(todo.changes)}"
@@ -84,7 +104,7 @@ def sweep(
             higher = todo.manifest.selection.higher_is_better
             waiting = Counter(cell.label for cell in todo.cells)
             with interruptible(), LiveLine(waiting, todo.done, higher, stderr, _flops(plan)) as line:
-                run_missing(plan, store, todo, line, backend=backend, address=address, lock=lock)
+                run_missing(plan, store, todo, line, backend=backend, address=address, code=code, lock=lock)
             bad = line.bad
         else:
             stderr.print(f"nothing to run: {todo.done} of {len(plan.cells)} cells are done")

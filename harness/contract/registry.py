@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
-import importlib.util
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from harness.contract.plugins import load_file
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-PLUGIN_FILE = "harness_plugin_"
-"""How the module names of plug-in files begin."""
 
 
 def near(name: str, names: Iterable[str]) -> str:
@@ -73,31 +68,10 @@ class Registry(Generic[T]):
         module_name, _, attribute = target.rpartition(":")
         try:
             if module_name.endswith(".py"):
-                module = _load_file((root or Path()) / Path(module_name).expanduser())
+                module = load_file((root or Path()) / Path(module_name).expanduser())
             else:
                 module = importlib.import_module(module_name)
             return getattr(module, attribute)
         except Exception as error:  # whatever the plug-in's module does when it is imported
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise HarnessError(f"{self.noun} {name!r} cannot be loaded: {why}") from error
-
-
-def _load_file(path: Path) -> Any:
-    """Import one Python file under a name made from its path, once per process."""
-    file = path.resolve()
-    if not file.is_file():
-        raise FileNotFoundError(f"no such file: {file}")
-    name = f"{PLUGIN_FILE}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"not a Python file: {file}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

@@ -11,17 +11,12 @@ import hashlib
 import io
 import os
 import shutil
-import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from harness.contract.files import write_atomic, writing
 from harness.contract.record import Latency
@@ -39,19 +34,15 @@ from harness.data.bank import (
     stored_as,
 )
 from harness.data.base import Dataset
+from harness.data.embedding import EmbeddingWork, OpenEmbedder, here, loaded_packages
 from harness.data.partial import PartialBank
-from harness.data.parts import PARTS, PartNotes, Parts, Rows, SourceNotes, divided
-from harness.encoders.base import EncoderInfo, EncoderSpec, HasWeights, Modality, scheme_of
+from harness.data.parts import PARTS, Parts, Rows, SourceNotes, divided
+from harness.encoders.base import EncoderInfo, EncoderSpec, Modality, scheme_of
 from harness.errors import HarnessError
 
 Progress = Callable[[int, int], None]
-Embed = Callable[[Sequence[Rows]], Iterator[np.ndarray]]
-"""Batches of rows, in order -> what the encoder makes of each."""
 ROWS_AT_ONCE = 65536
 """Rows that are copied at once when parts are joined."""
-_PACKAGES = ("numpy", "torch", "timm", "open_clip_torch", "sentence-transformers", "transformers", "tokenizers")
-_PACKAGES += ("onnxruntime", "torchvision", "pillow", "safetensors")
-_MODULES = {"open_clip_torch": "open_clip", "pillow": "PIL"}
 
 
 def describe(dataset: Dataset, spec: EncoderSpec, modality: Modality) -> EncoderInfo:
@@ -138,10 +129,11 @@ def extract_rows(
     shard_rows: int = 4096,
     device: str = "cpu",
     progress: Progress | None = None,
+    by: OpenEmbedder = here,
 ) -> Bank | PartialBank:
     """A bank that holds these rows at least (None: all), extended without redoing a row that is there.
 
-    See ``extract``.
+    See ``extract``; ``by`` is what embeds the rows.
     """
     info, dtype = describe(dataset, spec, modality), stored_as(modality, dtype)
     count = dataset.index().count(modality)
@@ -159,7 +151,8 @@ def extract_rows(
         if (path / META).is_file():
             report(len(wanted), len(wanted))
             return open_bank(path, identity=bank_identity(dataset.digest, info, dtype))
-        source = _fill(parts, info, wanted, dataset, spec, batch_size, shard_rows, device, report)
+        work = EmbeddingWork(dataset, spec, info, dtype, batch_size, device)
+        source = _fill(parts, work, by, wanted, shard_rows, report)
         if len(parts.missing(whole)):
             return PartialBank(path, info.dim, dtype)
         _join(parts, info, path, dataset, source, _latency(parts, batch_size, device))
@@ -167,103 +160,26 @@ def extract_rows(
 
 
 def _fill(
-    parts: Parts,
-    info: EncoderInfo,
-    wanted: Rows,
-    dataset: Dataset,
-    spec: EncoderSpec,
-    batch_size: int,
-    shard_rows: int,
-    device: str,
-    report: Progress,
+    parts: Parts, work: EmbeddingWork, by: OpenEmbedder, wanted: Rows, shard_rows: int, report: Progress
 ) -> SourceNotes:
     """Embed the wanted rows that are missing."""
     before, missing = parts.source, parts.missing(wanted)
     if not len(missing) and before:
         report(len(wanted), len(wanted))
         return before
-    seconds: list[float] = []
-    embed, source = _source(info, dataset, spec, device, seconds)
-    parts.begin(source)
-    missing = parts.missing(wanted)
-    done = len(wanted) - len(missing)
-    report(done, len(wanted))
-    if dataset.own_encoders(info.modality) is not None:
-        batch_size = shard_rows  # nothing runs, so there is no batch to keep small
-    divided_rows = [(rows, divided(rows, batch_size)) for rows in divided(missing, shard_rows)]
-    embedded = embed([batch for _, batches in divided_rows for batch in batches])
-    for rows, batches in divided_rows:
-        began = time.perf_counter()
-        made = []
-        seconds.clear()
-        for batch in batches:
-            found = _checked(next(embedded), batch, info)
-            made.append((found if info.modality == "tokens" else normalise(found)).astype(parts.dtype))
-            report(done := done + len(batch), len(wanted))
-        took = PartNotes(seconds=time.perf_counter() - began, batches={device: list(seconds)})
-        parts.add(rows, np.concatenate(made), took)
-    return source
+    with (here if work.brought else by)(work) as embedder:
+        parts.begin(embedder.source)
+        missing = parts.missing(wanted)
+        done = len(wanted) - len(missing)
+        report(done, len(wanted))
 
+        def more(rows: int) -> None:
+            nonlocal done
+            report(done := done + rows, len(wanted))
 
-def _source(
-    info: EncoderInfo, dataset: Dataset, spec: EncoderSpec, device: str, seconds: list[float]
-) -> tuple[Embed, SourceNotes]:
-    """How to embed batches of rows, and by what; each batch appends its seconds per sample."""
-    if dataset.own_encoders(info.modality) is not None:
-
-        def own(batches: Sequence[Rows]) -> Iterator[np.ndarray]:
-            for rows in batches:
-                first = int(rows[0])  # rows of a part that was lost may stand apart from the others
-                yield dataset.embeddings(info.id, info.modality, first, int(rows[-1]) + 1)[rows - first]
-
-        return own, SourceNotes(flops=info.flops_per_sample)
-    encoder = scheme_of(spec).load(spec, info.modality, device=device)
-    flops = encoder.forward_flops()
-    weights = encoder.weights_digest() if isinstance(encoder, HasWeights) else ""
-    notes = SourceNotes(flops=info.flops_per_sample if flops is None else flops, weights=weights)
-
-    def embed(batches: Sequence[Rows]) -> Iterator[np.ndarray]:
-        # One stream over all batches, so that a dataset which reads ahead or in order can.
-        samples = iter(dataset.samples(info.modality, [int(row) for rows in batches for row in rows]))
-        for rows in batches:
-            batch: list[Any] = list(islice(samples, len(rows)))
-            # From PIL image or string to array, so with the encoder's own preprocessing and without reading files.
-            began = time.perf_counter()
-            made = encoder.encode(batch)
-            seconds.append((time.perf_counter() - began) / max(len(batch), 1))
-            yield made
-
-    return embed, notes
-
-
-def _checked(rows: np.ndarray, numbers: Rows, info: EncoderInfo) -> np.ndarray:
-    """The rows, if they are what the encoder promised.
-
-    Raises:
-        HarnessError: Another shape, NaN or infinity (with the row).
-    """
-    where = f"{info.modality} encoder {info.id!r}"
-    if rows.shape != (len(numbers), info.dim):
-        of = f"rows {numbers[0]} to {numbers[-1]} of {info.dim} columns"
-        raise HarnessError(f"gave {list(rows.shape)} for {of}", where=where)
-    wanted = np.integer if info.modality == "tokens" else np.floating
-    if not np.issubdtype(rows.dtype, wanted):
-        kind = "whole numbers" if info.modality == "tokens" else "floats"
-        raise HarnessError(f"gave {rows.dtype} values, not {kind}", where=where)
-    bad = ~np.isfinite(rows).all(axis=1)
-    if bad.any():
-        row = int(numbers[bad.argmax()])
-        raise HarnessError(f"row {row} holds NaN or infinity", where=where, fix="repair or drop that row")
-    return rows
-
-
-def normalise(rows: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
-    """Rows of L2 norm 1, float32; a zero row stays zero."""
-    # float64, divided by the largest entry first: squares of huge or tiny values do not overflow or vanish.
-    wide = rows.astype(np.float64)
-    wide /= np.maximum(np.abs(wide).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return (wide / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+        for part in embedder.parts(divided(missing, shard_rows), more):
+            parts.add(part.rows, part.array, part.notes)
+        return embedder.source
 
 
 def _latency(parts: Parts, batch_size: int, device: str) -> Latency | None:
@@ -307,7 +223,7 @@ def _join(
             "encode_seconds": parts.seconds(),
             "latency": latency,
             "weights": source.weights,
-            "packages": _packages(),
+            "packages": loaded_packages() | source.packages,
         }
     )
     write_atomic(path / META, sealed(meta))
@@ -331,16 +247,6 @@ def bank_facts(dataset: Dataset, info: EncoderInfo, dtype: BankDtype) -> BankMet
         dataset=dataset.name,
         dataset_digest=dataset.digest,
     )
-
-
-def _packages() -> dict[str, str]:
-    """Versions of the packages that are loaded, so may have had a part in the numbers."""
-    found = {}
-    for package in _PACKAGES:
-        if _MODULES.get(package, package.replace("-", "_")) in sys.modules:
-            with contextlib.suppress(PackageNotFoundError):
-                found[package] = version(package)
-    return found
 
 
 @contextlib.contextmanager

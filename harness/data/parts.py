@@ -34,10 +34,12 @@ class SourceNotes(Record):
     Attributes:
         flops: FLOPs of one sample, if known.
         weights: Digest of the encoder's weights.
+        packages: Versions of what was loaded where they were made.
     """
 
     flops: float | None = None
     weights: str = ""
+    packages: dict[str, str] = {}
 
 
 class PartNotes(Record):

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from harness.contract.record import Latency
 from harness.data.bank import META, Bank, BankDtype, BankMeta, open_bank
 from harness.data.base import Dataset
+from harness.data.embedding import OpenEmbedder, here
 from harness.data.extract import bank_facts, extract_rows
 from harness.data.partial import PartialBank, whole_digest_of
 from harness.encoders.base import EncoderInfo, EncoderSpec, scheme_of
@@ -149,8 +150,15 @@ class Extraction:
         self,
         requests: Sequence[BankRequest],
         progress: Callable[[BankRequest, int, int], None] | None = None,
+        by: OpenEmbedder = here,
     ) -> list[BankRequest]:
-        """Extract what is missing, in order, and check the content of all; returns what was extracted."""
+        """Extract what is missing, in order, and check the content of all; returns what was extracted.
+
+        Args:
+            requests: The banks.
+            progress: Called with (bank, rows done, rows wanted).
+            by: What embeds their rows.
+        """
         todo = [request for request in requests if not request.done]
         for request in todo:
             extract_rows(
@@ -164,6 +172,7 @@ class Extraction:
                 shard_rows=self.shard_rows,
                 device=self.device,
                 progress=None if progress is None else (lambda done, total, r=request: progress(r, done, total)),
+                by=by,
             )
         for request in requests:
             request.open()

@@ -110,6 +110,7 @@ def run_missing(
     *,
     backend: str,
     address: str | None = None,
+    code: str = "ship",
     lock: RunLock | None = None,
 ) -> None:
     """Run the cells on a backend. What finishes is stored at once, and so is the elapsed time, whatever happens.
@@ -123,6 +124,7 @@ def run_missing(
         listener: Hears what happens to cells.
         backend: ``serial`` or ``ray``.
         address: Ray cluster to join.
+        code: What its workers import: ``ship``, ``installed`` or a wheel.
         lock: The run's lock, if this process holds it.
 
     Raises:
@@ -134,7 +136,7 @@ def run_missing(
         retire(store, cell.key)  # what a failed attempt left must not be taken for the new one's
     try:
         heard = _Locked(listener, lock) if lock else listener
-        runner.run(plan, store, todo.cells, heard, BackendOptions(address=address))
+        runner.run(plan, store, todo.cells, heard, BackendOptions(address=address, code=code))
     finally:
         spent = (todo.manifest.elapsed_s or 0.0) + time.monotonic() - todo.started
         if store.planned():

@@ -16,7 +16,7 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
-from harness.contract.registry import PLUGIN_FILE
+from harness.contract.plugins import PLUGIN_FILE, shipped_folder
 
 PACKAGES = ("stitch-harness", "torch", "numpy", "ray", "timm", "open_clip_torch", "sentence-transformers", "fvcore")
 
@@ -32,6 +32,12 @@ NUMBERS = (
     "harness.method",
 )
 """Packages whose modules take part in a method's numbers. Plug-ins do so too."""
+
+COMMIT = "commit"
+"""File beside shipped code that says of which commit it is."""
+
+_worker: dict[str, str] = {}
+"""What a worker process of a cluster says of itself."""
 
 LAZY_NAME = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
 """How a registry names a class that it has not imported."""
@@ -49,8 +55,14 @@ def _versions() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _commit() -> str | None:
-    """Commit of the harness's own checkout, with ``+`` if it has changes; None outside a checkout."""
+def commit() -> str | None:
+    """Commit of the harness's own checkout, with ``+`` if it has changes; None outside a checkout.
+
+    Code that was shipped to a cluster says which commit it was.
+    """
+    shipped = shipped_folder()
+    if shipped and (shipped / COMMIT).is_file():
+        return (shipped / COMMIT).read_text(encoding="utf-8") or None
     folder = Path(__file__).parent
     try:
         git = ["git", "-C", str(folder)]
@@ -68,14 +80,24 @@ def _commit() -> str | None:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, commit, host and time, as stored in manifests and cells."""
+    """Versions, commit, host and time, as stored in manifests and cells; in cells of a cluster also node and code."""
     return {
         "versions": _versions(),
-        "commit": _commit(),
+        "commit": commit(),
         "host": platform.node(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_worker,
     }
+
+
+def work_on(node: str) -> None:
+    """Note that this process is a worker: its records then say on which node, and with the code of which folder.
+
+    Args:
+        node: The node's id.
+    """
+    _worker.update(node=node, code=str(Path(__file__).parents[2]))
 
 
 def sources_of(*classes: type) -> dict[str, str]:

@@ -208,6 +208,18 @@ class PickConfig(Section):
         return value
 
 
+class BankResources(Section):
+    """What one of the workers holds that embed on a cluster.
+
+    Attributes:
+        cpu: CPUs, which is also the number of threads that it computes with.
+        gpu: GPUs; a fraction shares one.
+    """
+
+    cpu: Annotated[float, Field(gt=0)] = 1
+    gpu: Annotated[float, Field(ge=0)] = 0
+
+
 class BankConfig(Section):
     """How embeddings are extracted and stored.
 
@@ -216,12 +228,17 @@ class BankConfig(Section):
         batch_size: Samples of one forward.
         shard_rows: Rows that are extracted between two writes; an interruption loses at most so many.
         device: Where the encoders compute: ``cpu``, ``cuda``, ``cuda:1``.
+        workers: Ray workers that embed; None: as many as fit into a cluster that is joined, and none (the command
+            itself embeds) without one.
+        resources: What each worker holds.
     """
 
     dtype: Literal["float32", "float16"] = "float32"
     batch_size: Annotated[int, Field(gt=0)] = 64
     shard_rows: Annotated[int, Field(gt=0)] = 4096
     device: str = "cpu"
+    workers: Annotated[int, Field(gt=0)] | None = None
+    resources: BankResources = BankResources()
 
 
 class Sweep(Section):

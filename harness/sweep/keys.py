@@ -13,6 +13,7 @@ from harness.connectors.stored import described
 from harness.contract.budget import Budget
 from harness.contract.method import Method, ReadsParams
 from harness.contract.pairs import Pair
+from harness.contract.plugins import plugin_file
 from harness.data.base import Index
 from harness.sweep.config import MethodConfig
 from harness.sweep.resolve import ResolvedSweep
@@ -67,7 +68,7 @@ def _plugins(resolved: ResolvedSweep, method: str) -> list[str]:
     sweep = resolved.sweep
     names = [method, sweep.connector.loss, sweep.connector.kind or "", *(task.kind for task in sweep.tasks)]
     files = [sweep.root / name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")]
-    return [_file_digest(file.expanduser().resolve()) for file in files]
+    return [_file_digest(plugin_file(file.expanduser())) for file in files]
 
 
 @cache

@@ -13,12 +13,13 @@ from harness.sweep.located import located
 from harness.sweep.parsing import parsed
 
 
-def load_sweep(path: Path, *, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(path: Path, *, overrides: Sequence[str] = (), lies_at: Path | None = None) -> Sweep:
     """Read and check a sweep file (YAML or JSON).
 
     Args:
         path: The file.
         overrides: ``a.b.c=value`` replacements, values written as YAML.
+        lies_at: The path that this is a copy of: relative paths start in that one's folder.
 
     Raises:
         HarnessError: One line with file, line and field.
@@ -28,7 +29,7 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = ()) -> Sweep:
     node, values = parsed(path)
     if not isinstance(values, dict):
         raise HarnessError("is not a mapping of fields", where=str(path), fix="start with `name: ...`")
-    return _checked(values, path, node, overrides)
+    return _checked(values, path, node, overrides, lies_at)
 
 
 def sweep_of(values: dict[str, Any], path: Path, *, overrides: Sequence[str] = ()) -> Sweep:
@@ -45,11 +46,17 @@ def sweep_of(values: dict[str, Any], path: Path, *, overrides: Sequence[str] = (
     return _checked(values, path, None, overrides)
 
 
-def _checked(values: dict[str, Any], path: Path, node: yaml.Node | None, overrides: Sequence[str]) -> Sweep:
+def _checked(
+    values: dict[str, Any],
+    path: Path,
+    node: yaml.Node | None,
+    overrides: Sequence[str],
+    lies_at: Path | None = None,
+) -> Sweep:
     for override in overrides:
         _override(values, override)
     try:
-        return Sweep.model_validate({**values, "source": path.resolve()})
+        return Sweep.model_validate({**values, "source": lies_at or path.resolve()})
     except ValidationError as error:
         raise located(error, Sweep, path, node) from error
 

@@ -139,7 +139,8 @@ class ResolvedSweep:
             if not len(rows) and not (split == "test" and self.without_test):
                 where = place(self.sweep.source, "data")
                 raise HarnessError(f"the {split} split is empty", where=where, fix="give it rows")
-        if not all(request.done for request in self.banks.values()):
+        # Workers that hold GPUs have the device; this machine need not.
+        if not self.sweep.bank.resources.gpu and not all(request.done for request in self.banks.values()):
             check_device(self.sweep.bank.device, where=place(self.sweep.source, "bank.device"))
         for request in self.banks.values():
             request.check()

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.data import embedding as embedding_module
 from harness.data import extract as extract_module
 from harness.data.bank import bank_path, open_bank
 from harness.data.base import Dataset
 from harness.data.classes import ClassPrompts
-from harness.data.extract import describe, extract, extract_rows, normalise
+from harness.data.embedding import normalise
+from harness.data.extract import describe, extract, extract_rows
 from harness.data.load import load_dataset
 from harness.data.parts import PartNotes, Parts, SourceNotes
 from harness.data.request import BankRequest
@@ -65,7 +67,7 @@ def test_latency_is_the_median_of_the_batches_and_no_part_of_the_bank(
 ):
     """Three batches of ten that take 10, 20 and 90 ms, on an own clock; reading the pictures is not counted."""
     clock = iter(np.cumsum([0.0, 1.0, 0.01, 1.0, 0.02, 1.0, 0.09, 1.0]))  # the shard's start and end, and each batch's
-    monkeypatch.setattr(extract_module.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(embedding_module.time, "perf_counter", lambda: float(next(clock)))
     bank = extract(pictures, SPEC, "image", tmp_path / "one", batch_size=10, shard_rows=30)
     assert bank.meta.latency is not None
     assert bank.meta.latency.model_dump() == {
@@ -144,7 +146,7 @@ def test_a_torn_shard_is_made_again(pictures: Dataset, tmp_path: Path):
 def test_never_redone(pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = extract(pictures, SPEC, "image", tmp_path)
     modified = (first.path / "embeddings.npy").stat().st_mtime_ns
-    monkeypatch.setattr(extract_module, "_source", lambda *_: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr(embedding_module, "_source", lambda *_: pytest.fail("the encoder was loaded"))
     seen: list[tuple[int, int]] = []
     again = extract(pictures, SPEC, "image", tmp_path, progress=lambda *at: seen.append(at))
     assert again == first

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import rankdata
 
-from harness.data.extract import normalise
+from harness.data.embedding import normalise
 from harness.data.synthetic import SyntheticConfig, SyntheticDataset
 from harness.encoders.base import Modality
 from harness.errors import HarnessError

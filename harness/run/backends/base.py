@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from harness.contract.registry import Registry
 from harness.contract.stopping import AsyncPolicy
+from harness.data.embedding import OpenEmbedder, here
 from harness.errors import HarnessError
 from harness.run.records import CellRecord
 from harness.run.store import RunStore
+from harness.sweep.config import Sweep
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -32,9 +35,12 @@ class BackendOptions:
 
     Attributes:
         address: Ray cluster to join; None starts one on this machine.
+        code: What workers of a cluster that is joined import: ``ship`` (what this process imports), ``installed`` (what
+            they have) or the path of a wheel.
     """
 
     address: str | None = None
+    code: str = "ship"
 
 
 class Backend(ABC):
@@ -56,6 +62,11 @@ class Backend(ABC):
         pairs of an ``AsyncPolicy`` on from these cells, each rung after the one before, and records with ``stop`` which
         it stopped.
         """
+
+    def embedding(self, sweep: Sweep, options: BackendOptions) -> AbstractContextManager[OpenEmbedder]:
+        """What embeds the rows that banks lack, to be used inside; by default this process."""
+        del sweep, options
+        return nullcontext(here)
 
 
 def backend_for(name: str, plan: Plan, labels: Collection[str]) -> Backend:

@@ -7,10 +7,12 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+from harness.contract.plugins import shipped_folder
 from harness.errors import HarnessError
+from harness.run.backends.code import SHIP, packed
 from harness.run.interrupts import hear_again
 from harness.sweep.planned import PlannedCell
 
@@ -99,21 +101,31 @@ def started_ahead(address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """Join the cluster, or start one here for the length of the sweep."""
+def cluster(address: str | None, code: str = SHIP) -> Iterator[None]:
+    """Join the cluster, or start one here for the length of the sweep.
+
+    Args:
+        address: The cluster; None starts one, whose workers import what this process does.
+        code: What the workers of a cluster that is joined import: ``ship``, ``installed`` or a wheel.
+    """
+    shipping = ExitStack()
     if _ahead and address is None:
         session = _ahead.pop()
     elif ray.is_initialized():
         yield
         return
     else:
+        options = _options(address)
         if address is not None:
             _check_address(address)
-            _use_token()
-        session = _Session(_options(address))
+            use_token()
+            if shipped_folder() is None:  # else this is a job of the cluster, and its workers import what it does
+                options["runtime_env"] = {"working_dir": str(shipping.enter_context(packed(code)))}
+        session = _Session(options)
         session.start()
     try:
-        session.wait()
+        with shipping:
+            session.wait()
         yield
     finally:
         session.close()
@@ -146,7 +158,7 @@ def _check_address(address: str) -> None:
         ) from error
 
 
-def _use_token() -> None:
+def use_token() -> None:
     """Authenticate with this user's Ray token if there is one, as ``ray start`` does.
 
     Ray itself does so only for ``auto``. Where it has no tokens (before 2.59) there is nothing to do.

@@ -9,6 +9,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from harness.contract.ledger import Ledger
 from harness.contract.stopping import AsyncPolicy
+from harness.data.embedding import OpenEmbedder
 from harness.errors import HarnessError, StorageFailed
 from harness.run.attempts import Attempt
 from harness.run.backends.base import Backend, BackendOptions, Listener
@@ -31,6 +33,7 @@ from harness.run.records import CellRecord
 from harness.run.stopping import next_wave, stop
 from harness.run.store import RunStore
 from harness.run.watchdog import late
+from harness.sweep.config import Sweep
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell
 
@@ -55,13 +58,21 @@ class RayTune(Backend):
         """Run the cells on a Ray cluster."""
         with stoppable():
             try:
-                with cluster(options.address):
+                with cluster(options.address, options.code):
                     check_resources(cells)
                     _waves(plan, store, cells, listener)
             except Exception:
                 if interrupted():  # a cluster that heard the signal too is gone already
                     raise KeyboardInterrupt from None
                 raise
+
+    def embedding(self, sweep: Sweep, options: BackendOptions) -> AbstractContextManager[OpenEmbedder]:
+        """By actors on a cluster that is joined, or if the sweep asks for workers."""
+        if options.address is None and sweep.bank.workers is None:
+            return super().embedding(sweep, options)
+        from harness.run.backends.ray_extract import by_actors
+
+        return by_actors(sweep, options.address, options.code)
 
 
 def _waves(plan: Plan, store: RunStore, cells: Sequence[PlannedCell], listener: Listener) -> None:

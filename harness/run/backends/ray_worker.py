@@ -4,12 +4,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from harness.contract.stopping import AsyncPolicy
 from harness.errors import StorageFailed
 from harness.run.backends.last_words import hung, last_words
 from harness.run.cell_records import cell_record
+from harness.run.provenance import work_on
 from harness.run.records import CellRecord
 from harness.run.store import RunStore
 from harness.run.watchdog import late
@@ -41,6 +43,7 @@ def trial(config: dict[str, Any]) -> None:
 def _run(config: dict[str, Any], plan: Plan, store: RunStore, cell: PlannedCell) -> CellRecord:
     from harness.run.cell import run_cell
 
+    work_on(ray.get_runtime_context().get_node_id())
     folder = Path(config["words"])
     if hung(folder, cell.key):  # it would hang again
         record = cell_record(
