@@ -46,10 +46,14 @@ class Ledger:
 
     def add_updates(self, pairs: int, batch_size: int) -> None:
         """Book one step in which so many pairs took part."""
-        self.updates += pairs
-        self.samples += pairs * batch_size
+        self.add_counts(pairs, pairs * batch_size)
+
+    def add_counts(self, updates: int, samples: int) -> None:
+        """Book updates and samples."""
+        self.updates += updates
+        self.samples += samples
         if self._whole:
-            self._whole.add_updates(pairs, batch_size)
+            self._whole.add_counts(updates, samples)
 
     def add_seconds(self, section: str, seconds: float) -> None:
         """Book seconds in a section of the code."""

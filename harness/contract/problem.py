@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from harness.contract.connector import Connector, ConnectorKind, Dims, Layers, as_connector, prefix_length
+from harness.contract.keeping import Keeper
 from harness.contract.ledger import Ledger
 from harness.contract.objective import LogitScale, Objective, ObjectiveKind, ObjectiveSetting
 from harness.contract.pairs import Direction, Pair
@@ -129,6 +130,7 @@ class Problem:
             that both can be read at the same number of updates. Such a score changes no metric, so it is no part of a
             cell's key, and no FLOPs of the method: it is booked as the runner's evaluation.
         by_unit: What ``score_by_unit`` calls.
+        keeper: Keeps trainings while they go on; None: nothing is kept.
     """
 
     sizes: Sizes
@@ -142,6 +144,7 @@ class Problem:
     rung: Rung | None = None
     ends: tuple[float, ...] = ()
     by_unit: Callable[[Pair, Connector], tuple[float, UnitScores | None]] | None = None
+    keeper: Keeper | None = None
 
     @property
     def pairs(self) -> tuple[Pair, ...]:

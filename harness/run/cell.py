@@ -21,8 +21,10 @@ from harness.run.banks import banks_of
 from harness.run.cell_records import cell_record
 from harness.run.evaluation import evaluate
 from harness.run.interrupts import may_be_asked
+from harness.run.keeping import CellKeeper
 from harness.run.problems import checked_connectors, problem_of
 from harness.run.records import CellRecord, CheckpointRecord, LostPair, PairMetrics, Status, TuningRecord
+from harness.run.stopping import RETRIED
 from harness.run.store import RunStore
 from harness.run.texts import one_line, told
 from harness.run.threads import exact_threads
@@ -78,9 +80,10 @@ def run_cell(
     """
     ledger, start = Ledger(), time.perf_counter()
     attempt = Attempt(store, cell.key, ledger)
+    keeper = CellKeeper(plan, store, cell, attempt)
 
     def give_up(why: str) -> None:
-        ledger.seconds[FIT] = spent = time.perf_counter() - start
+        ledger.seconds[FIT] = spent = time.perf_counter() - start + attempt.recovered_s
         attempt.book_wasted()
         wall_s = spent + ledger.seconds.get(WASTED, 0.0)
         store.write_cell(cell_record(plan, cell, "timeout", ledger, error=why, wall_s=wall_s, device_s=spent))
@@ -90,7 +93,7 @@ def run_cell(
     if not own_process:
         attempt.begin()
     with exact_threads(cell.cpus):
-        outcome = _outcome(plan, store, cell, ledger, attempt, guard)
+        outcome = _outcome(plan, store, cell, ledger, attempt, keeper, guard)
         if outcome.interrupted and not own_process and may_be_asked():
             raise KeyboardInterrupt
     attempt.book_wasted()
@@ -107,7 +110,7 @@ def run_cell(
         updates_per_pair=fit.updates_per_pair if fit else ledger.updates / len(cell.pairs),
         samples_per_pair=fit.samples_per_pair if fit else ledger.samples / len(cell.pairs),
         trained_params=fit.trained_params if fit else 0,
-        wall_s=time.perf_counter() - start + ledger.seconds.get(WASTED, 0.0),
+        wall_s=time.perf_counter() - start + attempt.recovered_s + ledger.seconds.get(WASTED, 0.0),
         device_s=ledger.seconds.get(FIT, 0.0),
         diverged_step=outcome.diverged_step,
         lost=[
@@ -117,14 +120,17 @@ def run_cell(
         racing=list(fit.racing) if fit else [],
         error=outcome.error,
         traceback=outcome.traceback,
-        warnings=list(fit.warnings) if fit else [],
+        warnings=[*(fit.warnings if fit else ()), *keeper.said],
         tuning=_tuning(cell, fit),
         banks=banks_of(plan, cell),
     )
     connectors = _connectors(cell, outcome.connectors) if done else None
     state = save(dict(fit.state)) if done and fit and fit.state else None
     store.check_there()
-    return store.write_cell(record, outcome.queries, connectors, state)
+    written = store.write_cell(record, outcome.queries, connectors, state)
+    if written.status not in RETRIED:
+        keeper.end()
+    return written
 
 
 def _outcome(
@@ -133,13 +139,14 @@ def _outcome(
     cell: PlannedCell,
     ledger: Ledger,
     attempt: Attempt,
+    keeper: CellKeeper,
     guard: AbstractContextManager[None],
 ) -> Outcome:
     """Fit and evaluate; whatever goes wrong becomes the outcome."""
     outcome = Outcome()
     try:
         with guard:
-            problem, progress = problem_of(plan, store, cell, ledger, attempt)
+            problem, progress = problem_of(plan, store, cell, ledger, attempt, keeper)
             ready = plan.methods[cell.label]
             with ledger.section(FIT):
                 fit = ready.method.fit(problem, ready.budget, seed=cell.seed, progress=progress)

@@ -3,8 +3,9 @@
 from typing import Any
 
 from harness.contract.ledger import Ledger
+from harness.contract.ledger_record import NOTHING_SPENT, LedgerRecord
 from harness.run.provenance import provenance
-from harness.run.records import NOTHING_SPENT, CellRecord, LedgerRecord, Status
+from harness.run.records import CellRecord, Status
 from harness.run.texts import TRACE_CHARS, cut, one_line
 from harness.sweep.plan import Plan
 from harness.sweep.planned import PlannedCell

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from harness.errors import Damaged
-from harness.run.attempts import retire
+from harness.run.attempts import drop_checkpoints, retire
 from harness.run.backends.base import BackendOptions, Listener, backend_for
 from harness.run.banks import check_same_weights, check_unchanged
 from harness.run.healing import healed_cells, healed_manifest
@@ -89,9 +89,10 @@ def prepare(
     store.blobs.tidy()
     record_skipped(plan, store)
     lacking = missing(plan, store)
-    done = len(store.finished(plan.by_key) - {cell.key for cell in lacking})
+    finished = store.finished(plan.by_key) - {cell.key for cell in lacking}
+    drop_checkpoints(store, finished)
     cells = [cell for cell in lacking if labels is None or cell.label in labels]
-    return Todo(cells, done, manifest, before, changes, healed, started)
+    return Todo(cells, len(finished), manifest, before, changes, healed, started)
 
 
 def _manifest_before(store: RunStore) -> Manifest | None:

@@ -10,6 +10,7 @@ from safetensors.torch import load
 
 from harness.contract.connector import Connector, as_connector
 from harness.contract.fit import Fit, Progress
+from harness.contract.keeping import Keeper
 from harness.contract.ledger import Ledger
 from harness.contract.metric import contributions, values
 from harness.contract.pairs import Pair
@@ -25,7 +26,7 @@ from harness.sweep.planned import PlannedCell
 
 
 def problem_of(
-    plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger, attempt: Attempt
+    plan: Plan, store: RunStore, cell: PlannedCell, ledger: Ledger, attempt: Attempt, keeper: Keeper | None = None
 ) -> tuple[Problem, Progress]:
     """The problem of a cell, and what its method reports progress to.
 
@@ -60,6 +61,7 @@ def problem_of(
         rung=_rung(plan, store, cell),
         ends=plan.ends.get(cell.label, ()),
         by_unit=by_unit,
+        keeper=keeper,
     )
     return problem, _progress(plan, cell, attempt)
 

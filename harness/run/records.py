@@ -5,7 +5,7 @@ Nothing here imports torch, so a report can be made where torch is not installed
 
 from typing import Any, Literal
 
-from harness.contract.ledger import PHASES, SHARED_PHASES, Ledger
+from harness.contract.ledger_record import LedgerRecord
 from harness.contract.metric import Metric
 from harness.contract.record import Record
 from harness.sweep.planned import EncoderRecord, PlannedCell
@@ -81,53 +81,6 @@ class CheckpointRecord(Record):
     flops: float
     seconds: float
     scores: list[float | None]
-
-
-class LedgerRecord(Record):
-    """What a cell spent.
-
-    Attributes:
-        flops: Phase -> FLOPs, over PHASES and SHARED_PHASES (``encode`` is kept in the manifest, not here).
-        seconds: Phase or section -> seconds.
-        updates: Pair-updates done, at all learning rates: steps x pairs per step.
-        samples: Pair-samples seen: updates x batch size.
-    """
-
-    flops: dict[str, float]
-    seconds: dict[str, float]
-    updates: int
-    samples: int
-
-    @classmethod
-    def of(cls, ledger: Ledger) -> "LedgerRecord":
-        """A ledger as stored."""
-        return cls(
-            flops={phase: ledger.flops[phase] for phase in (*PHASES, *SHARED_PHASES) if ledger.flops.get(phase)},
-            seconds=dict(ledger.seconds),
-            updates=ledger.updates,
-            samples=ledger.samples,
-        )
-
-    def plus(self, other: "LedgerRecord") -> "LedgerRecord":
-        """Both added up."""
-        return LedgerRecord(
-            flops=_added(self.flops, other.flops),
-            seconds=_added(self.seconds, other.seconds),
-            updates=self.updates + other.updates,
-            samples=self.samples + other.samples,
-        )
-
-    @property
-    def total(self) -> float:
-        """The method's own FLOPs."""
-        return sum(self.flops.get(phase, 0.0) for phase in PHASES)
-
-
-def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in (one | other)}
-
-
-NOTHING_SPENT = LedgerRecord(flops={}, seconds={}, updates=0, samples=0)
 
 
 class StoredFile(Record):

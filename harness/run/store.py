@@ -9,6 +9,7 @@ Layout (``harness.run.records.SCHEMA``)::
     connectors/<key>.state.safetensors  what a rung cell's next rung resumes from
     examples.json                       test captions with the pictures that connectors find for them, for the report
     attempts/<key>.json                 what an unfinished attempt at a cell has spent so far
+    checkpoints/<key>.*                 where its trainings go on (harness.run.keeping)
     lock.json                           who sweeps the run now (harness.run.lock)
     damaged/                            what was set aside; nothing here is ever read
 
@@ -40,10 +41,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.contract.ledger_record import LedgerRecord
 from harness.contract.sealed import sealed, sha256_of
 from harness.errors import Damaged, HarnessError, StorageFailed
 from harness.run.blobs import Blobs, BlobsUnder, NoBlob, blobs_at
-from harness.run.records import CellRecord, Examples, LedgerRecord, Manifest, StoredFile
+from harness.run.records import CellRecord, Examples, Manifest, StoredFile
 from harness.run.whole import (
     CONNECTORS,
     RANKS,

@@ -134,11 +134,15 @@ class Resources(Section):
         gpu: GPUs; a fraction shares one.
         timeout_s: Seconds after which it is stopped and recorded as timed out, two seconds later if it reports no
             progress.
+        checkpoint_every_s: Seconds of training after which it is kept, so that a cell whose process is killed goes on
+            from there with the same numbers; less often where that would take more than a twentieth of the time.
+            0: never. By default 120.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1
     gpu: Annotated[float, Field(ge=0)] = 0
     timeout_s: Annotated[float, Field(gt=0)] | None = None
+    checkpoint_every_s: Annotated[float, Field(ge=0)] | None = None
 
 
 class MethodConfig(Section):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from harness.contract.budget import Budget
 from harness.contract.connector import ConnectorKind
@@ -11,6 +12,9 @@ from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
 from harness.training.recipe import Recipe
 from harness.training.schedule import checkpoint_steps
+
+Signature: TypeAlias = tuple[tuple[int, int], ...]
+"""(in, out) dimensions of a step's connectors, sorted."""
 
 MIXTURES = 8
 """Steps over different shapes after which what makes their connectors counts as known, if it cost the same in each."""
@@ -22,7 +26,7 @@ def step_flops(
     """Closed form of the connectors' and the objective's share of one step over these pairs.
 
     Args:
-        sizes: Shapes and objective.
+        sizes: Signature and objective.
         pairs: The step's pairs.
         batch_size: Samples.
         kind: Kind of connector that the step applies; None: the sweep's.
@@ -98,7 +102,7 @@ class StepCounter:
     ``MIXTURES`` times where it does not depend on the shapes.
 
     Attributes:
-        sizes: Shapes and objective.
+        sizes: Signature and objective.
         batch_size: Samples of a step.
         kind: Kind of connector that a step applies; None: the sweep's.
         known: Combination of shapes -> FLOPs that have no closed form.
@@ -107,7 +111,7 @@ class StepCounter:
     sizes: Sizes
     batch_size: int
     kind: ConnectorKind | None = None
-    known: dict[tuple[object, ...], float] = field(default_factory=dict)
+    known: dict[Signature, float] = field(default_factory=dict)
 
     def run(self, pairs: Sequence[Pair], step: Callable[[], None]) -> dict[str, float]:
         """Run a step over these pairs; phase -> FLOPs that it took."""
@@ -121,7 +125,7 @@ class StepCounter:
         # What is neither connector nor objective made the connectors; rounding leaves no such rest for APE.
         return closed | ({"hypernet": rest} if rest > 0 else {})
 
-    def _rest(self, signature: tuple[object, ...]) -> float | None:
+    def _rest(self, signature: Signature) -> float | None:
         if signature in self.known:
             return self.known[signature]
         alike = [rest for other, rest in self.known.items() if len(other) == len(signature)]

@@ -1,4 +1,4 @@
-"""The state of a training between two rungs: what a later one needs to go on exactly."""
+"""The tensors of a training that stops: what a later one, or the next rung, needs to go on exactly."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,13 +7,18 @@ from torch import Tensor
 
 
 def saved(step: int, trained: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Parameters, both moments and the steps done."""
+    """Copies of parameters and both moments, and the steps done."""
     state = {"step": torch.tensor(step)}
     for number, parameter in enumerate(trained):
-        state[f"parameter.{number}"] = parameter.detach().cpu().contiguous()
+        state[f"parameter.{number}"] = _copy(parameter)
         for name, value in optimizer.state[parameter].items():
-            state[f"{name}.{number}"] = value.detach().cpu().contiguous()
+            state[f"{name}.{number}"] = _copy(value)
     return state
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """On the CPU, and in a storage of its own, as safetensors wants it."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def together(states: Mapping[float, Mapping[str, Tensor]], rates: Sequence[float]) -> Mapping[str, Tensor] | None:

@@ -1,7 +1,7 @@
 """One table of training steps: their time, and how much of the machine's own matrix rate they reach.
 
 ``make bench`` ends with it; alone: ``.venv/bin/python -m tests.benchmarks.engine``. A step is the one that training
-takes (``harness.training.loop.Training.step``): batches read, forward, backward, clipping, AdamW, the finite check.
+takes (``harness.training.one_rate.Training.step``): batches read, forward, backward, clipping, AdamW, the finite check.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from harness.contract.ledger import Ledger
 from harness.method import Budget, Pair, Problem, Split
 from harness.training.counting import MIXTURES
 from harness.training.course import Course
-from harness.training.loop import Training
+from harness.training.one_rate import Training
 from harness.training.recipe import Recipe
 from harness.training.trainee import Trainee
 from hyma.encoder_layers import EncoderLayers

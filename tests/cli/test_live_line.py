@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from harness.cli.live import LiveLine
-from harness.run.records import NOTHING_SPENT, CellRecord, PairMetrics
+from harness.contract.ledger_record import NOTHING_SPENT
+from harness.run.records import CellRecord, PairMetrics
 from harness.sweep.planned import PlannedCell
 
 

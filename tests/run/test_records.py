@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.contract.ledger import PHASES, SHARED_PHASES, Ledger
+from harness.contract.ledger_record import NOTHING_SPENT, LedgerRecord
 from harness.run.records import (
-    NOTHING_SPENT,
     CellRecord,
     CheckpointRecord,
-    LedgerRecord,
     LostPair,
     Manifest,
     PairMetrics,
