@@ -16,8 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from harness.contract.keeping import Kept, KeptTraining
-from harness.contract.record import Record
+from harness.contract.keeping import Kept, KeptRecord, KeptTraining
 from harness.contract.sealed import sealed, sha256_of, unsealed
 from harness.errors import HarnessError, StorageFailed
 from harness.run.attempts import CHECKPOINTS, Attempt, checkpoints
@@ -38,7 +37,7 @@ SHARE = 0.05
 _log = logging.getLogger(__name__)
 
 
-class KeptRun(Record):
+class KeptRun(KeptRecord):
     """A kept training as stored.
 
     Attributes:

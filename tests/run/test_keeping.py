@@ -196,8 +196,8 @@ def files(store: RunStore) -> list[Path]:
 
 def test_only_the_steps_since_the_checkpoint_are_wasted(once) -> None:
     plan, store, cell = once.begun()
-    (record, tensors) = files(store)
-    assert (record.name, tensors.name) == (f"{cell.key}.0.json", f"{cell.key}.0.9.safetensors")
+    (tensors_file, record) = files(store)
+    assert (record.name, tensors_file.name) == (f"{cell.key}.0.json", f"{cell.key}.0.9.safetensors")
     spent = store.lost_attempt(cell.key)
     kept = keeping.KeptRun.model_validate(unsealed(record.read_bytes())).training
     done = run_cell(plan, store, cell)
