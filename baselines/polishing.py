@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from baselines.ape import pair_generator
+from baselines.narrowed import narrowed, narrowing_flops
 from baselines.stacked import Stack, StackedTrainee, stack_of, stacked_trainee
 from harness.contract.budget import Budget
-from harness.contract.connector import Connector, Dims, StartsAffine, layer_of
+from harness.contract.connector import Connector, Dims, Factors, StartsAffine, layer_of
 from harness.contract.fit import Estimate, Fit, Progress
 from harness.contract.pairs import Pair
 from harness.contract.problem import Problem, Sizes
@@ -18,6 +19,9 @@ from harness.errors import HarnessError
 from harness.training.counting import estimate_training
 from harness.training.loop import train
 from harness.training.recipe import Recipe
+
+Start: TypeAlias = tuple[torch.Tensor | Factors, torch.Tensor]
+"""Map and bias that a connector starts at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,9 @@ def polish(
     limit, sizes = Budget(updates_per_pair=updates), replace(problem.sizes, pairs=tuple(starts))
     # A rung is scored at its end only.
     own = replace(problem, sizes=sizes, rung=Rung(limit))
-    return train(own, limit, recipe, lambda: _trainee(own, recipe, starts, seed), seed=seed, progress=progress)
+    narrow = narrow_pairs(sizes)
+    maps = {pair: _start(own, pair, linear, narrow.get(pair)) for pair, linear in starts.items()}
+    return train(own, limit, recipe, lambda: _trainee(own, recipe, maps, seed), seed=seed, progress=progress)
 
 
 def polish_estimate(sizes: Sizes, recipe: Recipe, updates: int) -> Estimate:
@@ -68,11 +74,23 @@ def polish_estimate(sizes: Sizes, recipe: Recipe, updates: int) -> Estimate:
     limit, pairs, rates = Budget(updates_per_pair=updates), len(sizes.pairs), len(recipe.rates)
     spent = estimate_training(sizes, limit, recipe, pairs_per_step=pairs, parameters=params)
     scored = rates * sum(map(sizes.score_flops, sizes.pairs))
-    return replace(spent, flops={**spent.flops, "eval": scored})
+    flops = {**spent.flops, "eval": scored}
+    if narrowing := sum(narrowing_flops(sizes, pair, rank) for pair, rank in narrow_pairs(sizes).items()):
+        flops["solve"] = flops.get("solve", 0.0) + narrowing
+    return replace(spent, flops=flops)
+
+
+def narrow_pairs(sizes: Sizes) -> dict[Pair, int]:
+    """Pairs whose map has more directions than the sweep's connectors can start at, and how many these are."""
+    most = starting(sizes).largest_rank
+    if most is None:
+        return {}
+    dims = {pair: sizes.dims(pair) for pair in sizes.pairs}
+    return {pair: most for pair, shape in dims.items() if min(shape.in_dim, shape.out_dim) > most}
 
 
 def starting(sizes: Sizes) -> StartsAffine:
-    """The sweep's connector kind, which must be able to start at linear maps between these dimensions.
+    """The sweep's connector kind, which must be able to start at linear maps.
 
     Raises:
         HarnessError: It is not.
@@ -82,16 +100,23 @@ def starting(sizes: Sizes) -> StartsAffine:
         raise HarnessError(
             f"a {kind.name} connector cannot start at a linear map", fix="polish linear or mlp connectors"
         )
-    rank = max(min(sizes.dims(pair).in_dim, sizes.dims(pair).out_dim) for pair in sizes.pairs)
-    if kind.largest_rank is not None and rank > kind.largest_rank:
+    if kind.largest_rank == 0:
         raise HarnessError(
-            f"{kind.name} connectors that start at maps of rank {rank} need more than rank {kind.largest_rank} of room",
-            fix=f"set connector.width to {2 * rank} or more",
+            f"a {kind.name} connector of one unit cannot start at a linear map", fix="set connector.width to 2 or more"
         )
     return kind
 
 
-def _trainee(problem: Problem, recipe: Recipe, starts: Mapping[Pair, Connector], seed: int) -> RelativeRates:
+def _start(problem: Problem, pair: Pair, linear: Connector, rank: int | None) -> Start:
+    """The map that a pair's connector starts at: through fewer directions where it has room for no more."""
+    given = linear.to(problem.device)
+    if rank is None:
+        return given.tensors["layers.0.weight"], given.tensors["layers.0.bias"]
+    with problem.ledger.section("narrowing"):
+        return narrowed(problem, pair, given, rank)
+
+
+def _trainee(problem: Problem, recipe: Recipe, starts: Mapping[Pair, Start], seed: int) -> RelativeRates:
     kind, sizes = starting(problem.sizes), problem.sizes
     groups: dict[Dims, list[Pair]] = {}
     for pair in sizes.pairs:
@@ -100,8 +125,7 @@ def _trainee(problem: Problem, recipe: Recipe, starts: Mapping[Pair, Connector],
     for pairs in groups.values():
         tensors = []
         for pair in pairs:
-            given = starts[pair].to(problem.device).tensors
-            own = kind.from_affine(given["layers.0.weight"], given["layers.0.bias"], pair_generator(seed, pair))
+            own = kind.from_affine(*starts[pair], pair_generator(seed, pair))
             tensors.append({name: tensor.to(recipe.dtype) for name, tensor in own.items()})
         stacks.append(stack_of(problem, recipe, pairs, tensors, None))
     return RelativeRates(**vars(stacked_trainee(problem, stacks)))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harness.connectors.affine import affine, affine_shapes
-from harness.contract.connector import ConnectorKind, Dims, Tensors, TensorShape
+from harness.contract.connector import ConnectorKind, Dims, Factors, Tensors, TensorShape
 from harness.contract.flops import linear_forward, linear_step
 
 
@@ -40,8 +40,12 @@ class Linear(ConnectorKind):
         """Any rank."""
 
     def from_affine(
-        self, weight: Float[Tensor, "out_dim in_dim"], bias: Float[Tensor, " out_dim"], generator: torch.Generator
+        self,
+        weight: Float[Tensor, "out_dim in_dim"] | Factors,
+        bias: Float[Tensor, " out_dim"],
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """The map itself."""
         del generator
+        weight = weight.heard @ weight.seen if isinstance(weight, Factors) else weight
         return {"layers.0.weight": weight, "layers.0.bias": bias}

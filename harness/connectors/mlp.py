@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.connectors.affine import affine, affine_shapes
-from harness.contract.connector import ConnectorKind, Dims, Tensors, TensorShape, drawn
+from harness.contract.connector import ConnectorKind, Dims, Factors, Tensors, TensorShape, drawn
 from harness.contract.flops import linear_forward, linear_step
 
 
@@ -58,21 +58,22 @@ class Mlp(ConnectorKind):
         return self.width // 2
 
     def from_affine(
-        self, weight: Float[Tensor, "out_dim in_dim"], bias: Float[Tensor, " out_dim"], generator: torch.Generator
+        self,
+        weight: Float[Tensor, "out_dim in_dim"] | Factors,
+        bias: Float[Tensor, " out_dim"],
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """Pairs of units that see a direction with both signs: ``relu(z) - relu(-z) = z`` passes through every layer.
 
-        The directions are the coordinates of the smaller side, so that nothing has to be computed. Units that are left
-        over start afresh, and are not heard yet.
+        The directions are those of the factors, or the coordinates of the smaller side, so that nothing has to be
+        computed. Units that are left over start afresh, and are not heard yet.
         """
-        out_dim, in_dim = weight.shape
-        rank = min(out_dim, in_dim)
-        tensors = {
-            name: drawn(shape, generator).to(weight) for name, shape in self.shapes(Dims(in_dim, out_dim)).items()
-        }
-        unheard = weight.new_zeros(max(rank, out_dim), self.width - 2 * rank)
-        one = torch.eye(rank).to(weight)
-        seen, heard = (one, weight) if in_dim == rank else (weight, one)
+        factors = weight if isinstance(weight, Factors) else _coordinates(weight)
+        seen, heard = factors.seen, factors.heard
+        (rank, in_dim), out_dim = seen.shape, len(heard)
+        tensors = {name: drawn(shape, generator).to(seen) for name, shape in self.shapes(Dims(in_dim, out_dim)).items()}
+        unheard = seen.new_zeros(max(rank, out_dim), self.width - 2 * rank)
+        one = torch.eye(rank).to(seen)
         for number in range(self.hidden_layers):
             tensors[f"layers.{number}.weight"][: 2 * rank] = torch.cat([seen, -seen])
             tensors[f"layers.{number}.bias"][: 2 * rank] = 0.0
@@ -83,3 +84,10 @@ class Mlp(ConnectorKind):
     def _layers(self, dims: Dims) -> list[tuple[int, int]]:
         units = (dims.in_dim, *[self.width] * self.hidden_layers, dims.out_dim)
         return list(zip(units[:-1], units[1:], strict=True))
+
+
+def _coordinates(weight: Float[Tensor, "out_dim in_dim"]) -> Factors:
+    """The map through the coordinates of its smaller side."""
+    out_dim, in_dim = weight.shape
+    one = torch.eye(min(out_dim, in_dim)).to(weight)
+    return Factors(heard=weight, seen=one) if in_dim <= out_dim else Factors(heard=one, seen=weight)

@@ -119,22 +119,38 @@ class ConnectorKind(ABC):
         return float(counter.get_total_flops()) * rows / 2
 
 
+@dataclass(frozen=True)
+class Factors:
+    """A linear map through few directions: ``heard (seen x)``.
+
+    Attributes:
+        heard: ``[out_dim, rank]``.
+        seen: ``[rank, in_dim]``.
+    """
+
+    heard: Float[Tensor, "out_dim rank"]
+    seen: Float[Tensor, "rank in_dim"]
+
+
 @runtime_checkable
 class StartsAffine(Protocol):
     """A connector kind whose training can start at a given affine map, such as one in closed form."""
 
     @property
     def largest_rank(self) -> int | None:
-        """Largest rank of a map that it can start at; None: any."""
+        """Directions that a map may have at which it can start; None: any number."""
         ...
 
     def from_affine(
-        self, weight: Float[Tensor, "out_dim in_dim"], bias: Float[Tensor, " out_dim"], generator: torch.Generator
+        self,
+        weight: Float[Tensor, "out_dim in_dim"] | Factors,
+        bias: Float[Tensor, " out_dim"],
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """Tensors with which the connector computes ``weight x + bias``, up to rounding.
 
         Args:
-            weight: Of a rank of at most ``largest_rank``.
+            weight: The map, whose smaller dimension is at most ``largest_rank``, or factors of at most this rank.
             bias: What is added.
             generator: Draws what the map leaves open; on the CPU.
         """

@@ -115,7 +115,7 @@ def test_only_the_best_are_polished(make: Maker, views: Views) -> None:
     assert fit.ledger.updates == 40
 
 
-@pytest.mark.parametrize("kind", [None, Mlp(1, 24)])
+@pytest.mark.parametrize("kind", [None, Mlp(1, 24), Mlp(1, 10)])
 @pytest.mark.parametrize(
     "method", [Polished(batch_size=50), Polished(batch_size=50, lr=(1e-2, 2e-2), updates=3), Polished(updates=0)]
 )
@@ -145,5 +145,24 @@ def test_polishing_costs_a_few_steps_and_one_more_score(make: Maker, views: View
 def test_kinds_that_cannot_start_at_a_map_are_refused(make: Maker, views: Views) -> None:
     with pytest.raises(HarnessError, match="low_rank connector cannot start at a linear map"):
         Polished().estimate(world(make, views, LowRank(2)).problem.sizes, Budget(epochs=1))
-    with pytest.raises(HarnessError, match=r"rank 8 need more than rank 5 .*width to 16"):
-        world(make, views, Mlp(1, 10)).fit(Polished(batch_size=50))
+    with pytest.raises(HarnessError, match=r"one unit cannot start .*width to 2"):
+        Polished().estimate(world(make, views, Mlp(1, 1)).problem.sizes, Budget(epochs=1))
+
+
+@pytest.mark.parametrize("kind", [Mlp(1, 10), Mlp(2, 10)])
+@pytest.mark.parametrize("direction", ["text_to_image", "image_to_text"])
+def test_a_narrow_mlp_starts_at_the_nearest_map_of_fewer_directions(
+    make: Maker, views: Views, kind: Mlp, direction: Direction
+) -> None:
+    """By Eckart and Young its mean square distance is what the directions left out hold; they are the smallest."""
+    made = world(make, views, kind, direction=direction)
+    starts = connectors_of(made.fit(Spectral()))
+    ended = connectors_of(polish(made.problem, Polished(lr=1e-9, batch_size=50), starts, 1, seed=0, progress=silent))
+    for pair, start in starts.items():
+        bank = made.problem.train.texts(pair[1]) if direction == "text_to_image" else made.problem.train.images(pair[0])
+        whole, narrow = start(bank), ended[pair](bank)
+        left_out = torch.linalg.svdvals(whole - whole.mean(dim=0))[kind.largest_rank :].square().sum()
+        assert min(made.problem.sizes.dims(pair).in_dim, made.problem.sizes.dims(pair).out_dim) > kind.largest_rank
+        # The sample is 2 rows for each dimension, so the directions are nearly the best.
+        assert left_out * (1 - 1e-4) <= (whole - narrow).square().sum() < 4 * left_out
+        assert (whole - narrow).square().sum() < 0.5 * (whole - whole.mean(dim=0)).square().sum()

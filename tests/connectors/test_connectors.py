@@ -13,7 +13,16 @@ from harness.connectors.low_rank import LowRank
 from harness.connectors.mlp import Mlp
 from harness.connectors.prefix import Prefix
 from harness.connectors.stored import described, from_bytes, kind_of, metadata_of, to_bytes
-from harness.contract.connector import CONNECTORS, Connector, ConnectorKind, Dims, StartsAffine, as_connector, layer_of
+from harness.contract.connector import (
+    CONNECTORS,
+    Connector,
+    ConnectorKind,
+    Dims,
+    Factors,
+    StartsAffine,
+    as_connector,
+    layer_of,
+)
 from harness.encoders.counting import forward_flops
 from harness.errors import HarnessError
 from harness.training.counting import counted
@@ -227,3 +236,12 @@ def test_a_connector_starts_at_an_affine_map(kind: ConnectorKind, dims: Dims) ->
     x = torch.randn(20, dims.in_dim)
     torch.testing.assert_close(made(x), x @ weight.T + bias, atol=1e-5, rtol=1e-5)
     assert kind.largest_rank is None or min(dims.in_dim, dims.out_dim) <= kind.largest_rank
+
+
+@pytest.mark.parametrize("kind", [Linear(), Mlp(1, 13), Mlp(2, 10)], ids=str)
+def test_a_connector_starts_at_factors(kind: ConnectorKind) -> None:
+    assert isinstance(kind, StartsAffine)
+    factors, bias = Factors(heard=torch.randn(9, 5), seen=torch.randn(5, 8)), torch.randn(9)
+    made = Connector(kind, kind.from_affine(factors, bias, torch.Generator().manual_seed(0)))
+    x = torch.randn(20, 8)
+    torch.testing.assert_close(made(x), x @ (factors.heard @ factors.seen).T + bias, atol=1e-4, rtol=1e-4)
