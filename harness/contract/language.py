@@ -1,7 +1,8 @@
 """Frozen causal language models: what planning knows of one, and what objectives and tasks ask of one.
 
-A sequence is the start token, the prefix that a connector made of an image, and the caption with its end token. Only
-the caption is predicted. Token tables are ``[captions, tokens]``, cut or padded to one width with ``PAD``.
+A sequence is the start token, the prefix that a connector made of an image, the model's prompt if it has one, and the
+caption with its end token. Only the caption is predicted. Token tables are ``[captions, tokens]``, cut or padded to one
+width with ``PAD``.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,8 +36,8 @@ class LanguageModel(Protocol):
         """Negative log-likelihood of every caption token in nats, 0 where there is none; differentiable in the prefix.
 
         Args:
-            prefix: Stands between the start token and the caption; may be of no position.
-            tokens: Rows of a token table.
+            prefix: Stands between the start token and what follows; may be of no position.
+            tokens: Rows of a token table, or their first columns where the others are padding.
         """
         ...
 
@@ -57,8 +58,10 @@ class Language:
         shapes: Id -> what is known of the model.
         prefix: Input embeddings that the sweep's connectors make of an image.
         load: Reads a model.
+        trimmed: Whether a training batch is read only as far as its longest caption goes.
     """
 
     shapes: Mapping[str, LanguageShape]
     prefix: int
     load: LoadLanguageModel
+    trimmed: bool = False

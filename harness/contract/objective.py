@@ -82,6 +82,15 @@ class ObjectiveKind(Protocol):
 
 
 @runtime_checkable
+class CostsByBatch(Protocol):
+    """A kind of objective whose step costs what its batch asks for; ``step_flops`` is then the most that it may."""
+
+    def batch_flops(self, dims: Dims, pair: Pair, batch: Batch) -> Mapping[str, float]:
+        """Phase -> FLOPs of one ``loss`` over this batch and its gradient, without those of the connector itself."""
+        ...
+
+
+@runtime_checkable
 class OfLanguage(Protocol):
     """An objective that needs the language models of the sweep: its kind is made for them."""
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
+from harness.contract.language import PAD
 from harness.contract.pairs import Direction, Pair
 from harness.contract.resident import Resident
 from harness.contract.seeding import stream
@@ -26,12 +27,40 @@ class Embeddings(Protocol):
 
 
 @dataclass(frozen=True)
+class Bucketing:
+    """Batches of captions of like length, so that little of them is padding.
+
+    Attributes:
+        lengths: ``[captions]`` length of every caption of the split, by one measure for all methods.
+        batches: Batches of a window. Within a window captions are sorted by length before they are cut into batches,
+            and these come in a drawn order.
+    """
+
+    lengths: Int64[np.ndarray, " captions"]
+    batches: int
+
+    def order(
+        self, captions: Int64[np.ndarray, " samples"], batch_size: int, rng: np.random.Generator
+    ) -> Int64[np.ndarray, " samples"]:
+        """The order in which an epoch's samples are taken; what the last short batch holds stays at the end."""
+        taken = np.arange(len(captions))
+        whole = len(captions) // batch_size * batch_size
+        window = self.batches * batch_size
+        for start in range(0, whole, window):
+            stop = min(start + window, whole)
+            by_length = start + np.argsort(self.lengths[captions[start:stop]], kind="stable")
+            drawn = rng.permutation((stop - start) // batch_size)
+            taken[start:stop] = by_length.reshape(-1, batch_size)[drawn].reshape(-1)
+        return taken
+
+
+@dataclass(frozen=True)
 class Split:
     """One split of the data, seen through memory-mapped banks.
 
     Positions count from 0 within the split; ``caption_image`` gives the image position of every caption, ``labels``
     the class of every image (-1: none) where the data has classes. ``token_banks`` hold the captions' tokens of the
-    language models among the text encoders.
+    language models among the text encoders; ``bucketing`` puts captions of like length into one batch.
     """
 
     image_banks: Mapping[str, Embeddings]
@@ -41,6 +70,17 @@ class Split:
     caption_image: Int64[np.ndarray, " captions"]
     labels: Int64[np.ndarray, " images"] | None = None
     token_banks: Mapping[str, Embeddings] = field(default_factory=dict)
+    bucketing: Bucketing | None = None
+
+    def lengths(self, model: str) -> Int64[np.ndarray, " captions"]:
+        """Tokens of every caption, as a language model counts them."""
+        if model not in self._lengths:
+            self._lengths[model] = (self.token_banks[model].take(self.caption_rows) != PAD).sum(1).astype(np.int64)
+        return self._lengths[model]
+
+    @cached_property
+    def _lengths(self) -> dict[str, Int64[np.ndarray, " captions"]]:
+        return {}
 
     @cached_property
     def _captions_by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -74,7 +114,8 @@ class Split:
     ) -> Iterator["Batch"]:
         """Endless training batches: every image once an epoch, one of its captions drawn, the short last batch dropped.
 
-        Images without captions take no part. The same seed gives the same batches to every method. Without
+        Images without captions take no part. The same seed gives the same batches to every method, and with
+        ``bucketing`` the same captions in an epoch's windows, in other batches of them. Without
         ``shuffle`` images come in their stored order. What is ``resident`` is gathered on the device.
 
         Raises:
@@ -89,6 +130,9 @@ class Split:
             rng = stream(seed, "data order", epoch)
             images = captioned[rng.permutation(n)] if shuffle else captioned
             captions = order[first[images] + (rng.random(n) * counts[images]).astype(np.int64)]
+            if self.bucketing:
+                taken = self.bucketing.order(captions, batch_size, rng)
+                images, captions = images[taken], captions[taken]
             for start in range(0, n - batch_size + 1, batch_size):
                 chosen = slice(start, start + batch_size)
                 at = images[chosen].astype(np.int64), captions[chosen].astype(np.int64)
@@ -129,6 +173,10 @@ class Batch:
     def tokens(self, model: str) -> Int64[Tensor, "batch tokens"]:
         """A language model's tokens of the captions."""
         return self._rows("tokens", model)
+
+    def longest(self, model: str) -> int:
+        """Tokens of the longest caption of the batch, as a language model counts them."""
+        return int(self.split.lengths(model)[self.captions].max())
 
     def sides(self, pair: Pair, direction: Direction) -> tuple[Float[Tensor, "batch in"], Float[Tensor, "batch out"]]:
         """(what the connector maps, what it should land on), on the device."""

@@ -5,7 +5,7 @@ Safetensors only, and no code of a repository is run.
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +20,7 @@ from harness.contract.language_shape import LanguageShape
 from harness.encoders.base import Encoder, EncoderInfo, EncoderSpec, Modality
 from harness.encoders.common import folder_digest, mean_of_rows, options_of
 from harness.encoders.hub import WeightSource, guarded, hub_source, without_network
-from harness.encoders.language_facts import facts_of, licence_of, stated_shape
+from harness.encoders.language_facts import facts_of, licence_of, prompt_tokens, stated_shape
 from harness.encoders.modules import digest_of
 from harness.encoders.sentence_transformers import quiet
 from harness.errors import HarnessError
@@ -35,7 +35,8 @@ FIX = "connect once, or name a local folder: local:DIR"
 class CausalLmScheme:
     """Options.
 
-    max_tokens: captions are cut there, end token included (default 32); dtype: float32, bfloat16 or float16 of the
+    max_tokens: captions are cut there, end token included (default 32); prompt: text between the image's prefix and the
+    caption, which is read and not predicted; dtype: float32, bfloat16 or float16 of the
     weights; layers, width, vocabulary, context: facts, stated for planning where the model's config is not at hand.
     """
 
@@ -53,7 +54,10 @@ class CausalLmScheme:
             shape, params = facts_of(spec.id, folder, tokens)
             licence = licence_of(folder)
         revision = f"folder:{folder_digest(folder)}" if folder and spec.scheme == "local" else spec.name
+        prompt = options["prompt"]
+        shape = replace(shape, prompt=prompt_tokens(folder, prompt))
         read = f"causal language model, max_tokens={tokens}, dtype={options['dtype']}"
+        read += f", prompt={prompt!r}" if prompt else ""
         return EncoderInfo(
             id=spec.id,
             modality=modality,
@@ -97,15 +101,23 @@ class TransformersLanguageModel:
         shape: What is known of it.
         model: The model, on its device.
         tokenizer: Its tokenizer.
+        prompt: Text between prefix and caption, which is read and not predicted.
 
     Raises:
         HarnessError: The tokenizer has no end token.
     """
 
     def __init__(
-        self, name: str, shape: LanguageShape, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+        self,
+        name: str,
+        shape: LanguageShape,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        prompt: str = "",
     ) -> None:
-        self.shape, self.tokenizer = shape, tokenizer
+        self.tokenizer, self.prompt = tokenizer, prompt
+        self._asked = cast("list[int]", tokenizer.encode(prompt, add_special_tokens=False)) if prompt else []
+        self.shape = replace(shape, prompt=len(self._asked))
         self.model = model.eval().requires_grad_(False)
         end, start = cast("int | None", tokenizer.eos_token_id), cast("int | None", tokenizer.bos_token_id)
         if end is None:
@@ -148,14 +160,26 @@ class TransformersLanguageModel:
 
     def _begun(self, prefix: Float[Tensor, "rows prefix dim"]) -> Float[Tensor, "rows begun dim"]:
         start = self.table[self.start].expand(len(prefix), 1, -1)
-        return torch.cat([start, prefix.to(self.table.dtype)], dim=1)
+        asked = self.table[self._asked].expand(len(prefix), -1, -1)
+        return torch.cat([start, prefix.to(self.table.dtype), asked], dim=1)
 
     def numbers(self, captions: Sequence[str]) -> list[list[int]]:
-        """Tokens of captions, cut so that an end token still fits."""
+        """Tokens of captions, cut so that an end token still fits; behind a prompt those that they have there."""
         if not len(captions):
             return []
-        cut = {"truncation": True, "max_length": self.shape.tokens - 1}
-        found = self.tokenizer(list(captions), add_special_tokens=False, padding=False, **cut)
+        most, begun = self.shape.tokens - 1, len(self._asked)
+        found = self._numbers(captions, most)
+        if not self.prompt:
+            return found
+        # A word has other tokens behind a space than at the beginning of a text.
+        space = "" if self.prompt[-1].isspace() else " "
+        behind = self._numbers([f"{self.prompt}{space}{caption}" for caption in captions], begun + most)
+        fits = (row[:begun] == self._asked for row in behind)
+        return [row[begun:] if fit else own for fit, row, own in zip(fits, behind, found, strict=True)]
+
+    def _numbers(self, texts: Sequence[str], most: int) -> list[list[int]]:
+        cut = {"truncation": True, "max_length": most}
+        found = self.tokenizer(list(texts), add_special_tokens=False, padding=False, **cut)
         return cast("list[list[int]]", found["input_ids"])
 
 
@@ -204,7 +228,7 @@ def _options(spec: EncoderSpec, modality: Modality) -> dict[str, Any]:
     if modality == "image":
         raise HarnessError("is a language model, not an image encoder", where=spec.id)
     stated = dict.fromkeys(("layers", "width", "vocabulary", "context"), 0)
-    options = options_of(spec, max_tokens=32, dtype="float32", **stated)
+    options = options_of(spec, max_tokens=32, prompt="", dtype="float32", **stated)
     if options["dtype"] not in DTYPES:
         raise HarnessError(f"dtype {options['dtype']!r}", where=spec.id, fix=f"one of {', '.join(DTYPES)}")
     if options["max_tokens"] < 2:
@@ -240,14 +264,14 @@ def _folder(spec: EncoderSpec) -> Path | None:
 def _loaded(spec: EncoderSpec, device: str) -> TransformersLanguageModel:
     options, folder = _options(spec, "text"), _folder(spec)
     stamp = folder_digest(folder) if folder is not None and spec.scheme == "local" else ""
-    model = _read(spec.id, options["max_tokens"], options["dtype"], device, stamp)
+    model = _read(spec.id, options["max_tokens"], options["prompt"], options["dtype"], device, stamp)
     if spec.dim not in (None, model.shape.dim):
         raise HarnessError(f"has dimension {model.shape.dim}, not {spec.dim}", where=spec.id, fix="correct dim")
     return model
 
 
 @functools.lru_cache(maxsize=64)
-def _read(encoder: str, tokens: int, dtype: str, device: str, stamp: str) -> TransformersLanguageModel:
+def _read(encoder: str, tokens: int, prompt: str, dtype: str, device: str, stamp: str) -> TransformersLanguageModel:
     """A model that is read; ``stamp`` changes with a local folder's content."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -274,4 +298,4 @@ def _read(encoder: str, tokens: int, dtype: str, device: str, stamp: str) -> Tra
     found = _folder(spec)
     assert found is not None, "it has just been read"
     shape, _ = facts_of(spec.id, found, tokens)
-    return TransformersLanguageModel(spec.id, shape, model.to(device), tokenizer)
+    return TransformersLanguageModel(spec.id, shape, model.to(device), tokenizer, prompt)

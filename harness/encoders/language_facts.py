@@ -15,6 +15,8 @@ from harness.encoders.common import file_digest
 from harness.encoders.modules import parameters
 from harness.errors import HarnessError
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
 
 def facts_of(name: str, folder: Path, tokens: int) -> tuple[LanguageShape, int]:
     """(shape, parameters) of the model in a folder, built without weights.
@@ -55,6 +57,21 @@ def _facts(folder: str, digest: str) -> tuple[Mapping[str, int], int]:
         "context": int(config.max_position_embeddings),
     }
     return shape, parameters(model)
+
+
+def prompt_tokens(folder: Path | None, prompt: str) -> int:
+    """Tokens of a prompt; where the model's tokenizer is not at hand, one for each word stands in.
+
+    Args:
+        folder: Holds the model's files; None: not at hand.
+        prompt: The text.
+    """
+    if not prompt or folder is None or not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return len(prompt.split())
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return len(tokenizer.encode(prompt, add_special_tokens=False))
 
 
 def stated_shape(spec: EncoderSpec, tokens: int, options: Mapping[str, Any]) -> LanguageShape:

@@ -33,6 +33,11 @@ class CausalLmKind:
         """The model forward and backward to its inputs, head and logits of the caption's tokens included."""
         return {"logits": self.language.shapes[pair[1]].step_flops(batch_size, self.language.prefix)}
 
+    def batch_flops(self, dims: Dims, pair: Pair, batch: Batch) -> Mapping[str, float]:
+        """See ``CostsByBatch``: the same for captions as long as the batch's longest, where it is read so far only."""
+        width = batch.longest(pair[1]) if self.language.trimmed else None
+        return {"logits": self.language.shapes[pair[1]].step_flops(len(batch), self.language.prefix, width)}
+
     def target_norm(self, pair: Pair, device: torch.device) -> float:
         """See ``ScalesTargets``: the length of the model's own input embeddings."""
         return self.language.load(pair[1], device).embedding_norm
@@ -66,11 +71,27 @@ class CausalLm:
 
     def loss(self, connector: Connector, pair: Pair, batch: Batch) -> Float[Tensor, ""]:
         """The mean over the caption tokens of the batch, end tokens included."""
-        model = self._language.load(pair[1], self._setting.device)
-        mapped = connector(batch.image(pair[0]).to(self._setting.dtype)).to(torch.float32)
-        tokens = batch.tokens(pair[1])
-        losses = model.losses(mapped.view(len(mapped), self._language.prefix, -1), tokens)
-        return losses.sum() / (tokens != PAD).sum()
+        mapped = connector(batch.image(pair[0]).to(self._setting.dtype))
+        return self._losses(mapped[None], pair[1], batch)[0]
+
+    def stacked_loss(self, connector: Connector, pairs: Sequence[Pair], batch: Batch) -> Float[Tensor, " pairs"]:
+        """``[pairs]`` losses of connectors of equal shape: the image encoders of a language model in one forward."""
+        rows = torch.stack([batch.image(pair[0]) for pair in pairs]).to(self._setting.dtype)
+        mapped = connector(rows)
+        found: dict[int, Tensor] = {}
+        for name in dict.fromkeys(text for _, text in pairs):
+            own = [row for row, pair in enumerate(pairs) if pair[1] == name]
+            found |= dict(zip(own, self._losses(mapped[own], name, batch), strict=True))
+        return torch.stack([found[row] for row in range(len(pairs))])
+
+    def _losses(self, mapped: Float[Tensor, "pairs batch prefix_dim"], name: str, batch: Batch) -> Tensor:
+        """``[pairs]`` losses of one language model behind what the connectors of several pairs made."""
+        model, tokens = self._language.load(name, self._setting.device), batch.tokens(name)
+        if self._language.trimmed:
+            tokens = tokens[:, : batch.longest(name)]
+        prefix = mapped.to(torch.float32).reshape(-1, self._language.prefix, mapped.shape[-1] // self._language.prefix)
+        losses = model.losses(prefix, tokens.repeat(len(mapped), 1))
+        return losses.view(len(mapped), -1).sum(1) / (tokens != PAD).sum()
 
     @classmethod
     def step_flops(cls, dims: Dims, pair: Pair, batch_size: int) -> Mapping[str, float]:

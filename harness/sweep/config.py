@@ -64,6 +64,8 @@ class ConnectorConfig(BaseModel):
         kind: ``linear``, ``mlp``, ``low_rank`` or a plug-in; None: linear, or mlp where ``hidden_layers`` is not 0.
         direction: Which side is mapped.
         loss: The objective: ``info_nce``, ``causal_lm`` or a plug-in.
+        bucket_batches: With language models: batches of a window within which captions are sorted by length, so that a
+            batch is read only as far as its longest caption goes. 1: captions come as they are drawn, padded.
 
     Further keys are the kind's own settings, e.g. ``hidden_layers`` and ``width`` of an mlp.
     """
@@ -73,6 +75,7 @@ class ConnectorConfig(BaseModel):
     kind: str | None = None
     direction: Literal["text_to_image", "image_to_text"] = "text_to_image"
     loss: str = "info_nce"
+    bucket_batches: Annotated[int, Field(ge=1)] = 1
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -311,7 +314,8 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _one_text_side(self) -> "Sweep":
-        check_one_text_side(self.text_encoders, self.language_models, self.connector.direction)
+        connector = self.connector
+        check_one_text_side(self.text_encoders, self.language_models, connector.direction, connector.bucket_batches)
         return self
 
     @property

@@ -49,6 +49,9 @@ def cell_key(
     }
     if resolved.language:
         content["banks"] += [resolved.bank(resolved.dataset, "tokens", text).identity for text in texts]
+        if sweep.connector.bucket_batches > 1:
+            measure = resolved.bank(resolved.dataset, "tokens", next(iter(resolved.texts))).identity
+            content["buckets"] = [sweep.connector.bucket_batches, measure]
     if isinstance(method, ReadsParams):
         sizes = resolved.sizes(pairs)
         content["params"] = [dict(sizes.image_params), dict(sizes.text_params)]

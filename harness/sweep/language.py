@@ -27,7 +27,8 @@ def language_of(sweep: Sweep, connector: ConnectorKind, texts: Mapping[str, Swee
     for name, shape in shapes.items():
         if 1 + shape.length(prefix) > shape.context:
             raise HarnessError(
-                f"{name!r} reads {shape.context} tokens, fewer than start, prefix {prefix} and caption {shape.tokens}",
+                f"{name!r} reads {shape.context} tokens, fewer than start, prefix {prefix}"
+                f"{f', prompt {shape.prompt}' if shape.prompt else ''} and caption {shape.tokens}",
                 where=place(sweep.source, "language_models"),
                 fix="give it a smaller max_tokens",
             )
@@ -39,4 +40,4 @@ def language_of(sweep: Sweep, connector: ConnectorKind, texts: Mapping[str, Swee
             raise HarnessError(f"scheme {specs[name].scheme!r} loads no language models", where=name)
         return scheme.load_model(specs[name], device=str(device))
 
-    return Language(shapes, prefix, load)
+    return Language(shapes, prefix, load, trimmed=sweep.connector.bucket_batches > 1)

@@ -17,8 +17,8 @@ def with_language_defaults(value: Any) -> Any:
     return filled
 
 
-def check_one_text_side(text_encoders: object, language_models: object, direction: str) -> None:
-    """Refuse two kinds of text side, and connectors that would map a language model's side.
+def check_one_text_side(text_encoders: object, language_models: object, direction: str, bucket_batches: int) -> None:
+    """Refuse two kinds of text side, connectors that would map a language model's side, and lengths of no tokens.
 
     Raises:
         ValueError: There are.
@@ -27,3 +27,5 @@ def check_one_text_side(text_encoders: object, language_models: object, directio
         raise ValueError("text_encoders and language_models are both given: list one of them")
     if language_models is not None and direction != "image_to_text":
         raise ValueError("language models are mapped into: connector.direction is image_to_text")
+    if language_models is None and bucket_batches > 1:
+        raise ValueError("connector.bucket_batches sorts captions by their tokens, which only language models have")

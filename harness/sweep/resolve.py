@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Int64
 
 from harness.contract.connector import CONNECTORS, ConnectorKind
-from harness.contract.language import Language
+from harness.contract.language import PAD, Language
 from harness.contract.metric import Metric, measured
 from harness.contract.objective import OBJECTIVES, ObjectiveKind, OfLanguage
 from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
 from harness.contract.registry import near
-from harness.contract.split import Embeddings, Split
+from harness.contract.split import Bucketing, Embeddings, Split
 from harness.data.bank import bank_identity, bank_path, stored_as
 from harness.data.base import Dataset, Index
 from harness.data.extract import describe
@@ -179,7 +179,16 @@ class ResolvedSweep:
             caption_rows=caption_rows,
             caption_image=owner,
             labels=None if labels is None else labels[image_rows].astype("int64"),
+            bucketing=self._bucketing(caption_rows) if split == "train" else None,
         )
+
+    def _bucketing(self, rows: Int64[np.ndarray, " captions"]) -> Bucketing | None:
+        """Captions sorted by the tokens of the sweep's first language model, whichever a cell trains with."""
+        batches = self.sweep.connector.bucket_batches
+        if batches == 1 or not self.language:
+            return None
+        tokens = self.open_bank(self.dataset, "tokens", next(iter(self.texts))).take(rows)
+        return Bucketing((tokens != PAD).sum(1).astype(np.int64), batches)
 
     def view(self, split: str, device: torch.device) -> SplitView:
         """How evaluations read one split."""

@@ -7,8 +7,10 @@ from harness.contract.budget import Budget
 from harness.contract.connector import ConnectorKind
 from harness.contract.fit import Estimate
 from harness.contract.flops import adamw_step
+from harness.contract.objective import CostsByBatch
 from harness.contract.pairs import Pair
 from harness.contract.problem import Sizes
+from harness.contract.split import Batch
 from harness.training.recipe import Recipe
 from harness.training.schedule import checkpoint_steps
 
@@ -17,7 +19,11 @@ MIXTURES = 8
 
 
 def step_flops(
-    sizes: Sizes, pairs: Sequence[Pair], batch_size: int, kind: ConnectorKind | None = None
+    sizes: Sizes,
+    pairs: Sequence[Pair],
+    batch_size: int,
+    kind: ConnectorKind | None = None,
+    batch: Batch | None = None,
 ) -> dict[str, float]:
     """Closed form of the connectors' and the objective's share of one step over these pairs.
 
@@ -26,11 +32,17 @@ def step_flops(
         pairs: The step's pairs.
         batch_size: Samples.
         kind: Kind of connector that the step applies; None: the sweep's.
+        batch: The step's samples, for objectives whose cost depends on them; None: the most that they cost.
     """
-    kind = kind or sizes.connector
+    kind, objective = kind or sizes.connector, sizes.objective
     found = {"connector": sum(kind.step_flops(sizes.dims(pair), batch_size) for pair in pairs)}
     for pair in pairs:
-        for phase, flops in sizes.objective.step_flops(sizes.dims(pair), pair, batch_size).items():
+        spent = (
+            objective.batch_flops(sizes.dims(pair), pair, batch)
+            if batch is not None and isinstance(objective, CostsByBatch)
+            else objective.step_flops(sizes.dims(pair), pair, batch_size)
+        )
+        for phase, flops in spent.items():
             found[phase] = found.get(phase, 0.0) + flops
     return found
 
@@ -109,10 +121,10 @@ class StepCounter:
     kind: ConnectorKind | None = None
     known: dict[tuple[object, ...], float] = field(default_factory=dict)
 
-    def run(self, pairs: Sequence[Pair], step: Callable[[], None]) -> dict[str, float]:
-        """Run a step over these pairs; phase -> FLOPs that it took."""
+    def run(self, pairs: Sequence[Pair], step: Callable[[], None], batch: Batch | None = None) -> dict[str, float]:
+        """Run a step over these pairs and this batch; phase -> FLOPs that it took."""
         signature = tuple(sorted((d.in_dim, d.out_dim) for d in map(self.sizes.dims, pairs)))
-        closed = step_flops(self.sizes, pairs, self.batch_size, self.kind)
+        closed = step_flops(self.sizes, pairs, self.batch_size, self.kind, batch)
         rest = self._rest(signature)
         if rest is None:
             rest = self.known[signature] = counted(step) - sum(closed.values())

@@ -134,7 +134,7 @@ class Training:
                 group["lr"] = recipe.rate(spent, peak)
             self.optimizer.zero_grad(set_to_none=True)
             booked = self.course.counter.run(
-                pairs, lambda: self.trainee.backward(recipe, self.problem.device, pairs, batch)
+                pairs, lambda: self.trainee.backward(recipe, self.problem.device, pairs, batch), batch
             )
             for phase, flops in (booked | {"optimizer": adamw_step(self.params)}).items():
                 ledger.add(phase, flops)

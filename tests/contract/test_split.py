@@ -1,5 +1,6 @@
 """Training batches: every captioned image once an epoch with a caption of its own, the same for every method."""
 
+import dataclasses
 import itertools
 from collections import Counter
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.contract.split import Batch, Split
+from harness.contract.split import Batch, Bucketing, Split
 from harness.errors import HarnessError
 
 
@@ -97,3 +98,24 @@ def test_sides_are_the_banks_rows_in_the_order_of_the_direction(finished, direct
     for found, wanted in zip(batch.sides(pair, direction), expected, strict=True):
         assert np.array_equal(found.numpy(), wanted)
         assert np.linalg.norm(found.numpy(), axis=1) == pytest.approx(1, abs=1e-6)
+
+
+@settings(max_examples=30)
+@given(images=st.integers(4, 40), size=st.integers(1, 6), window=st.integers(2, 4), seed=st.integers(0, 3))
+def test_bucketing_sorts_a_windows_captions_by_length_and_keeps_the_epoch(
+    images: int, size: int, window: int, seed: int
+) -> None:
+    size = min(size, images)
+    plain = split_of([2] * images, seed)
+    lengths = np.random.default_rng(seed).integers(1, 9, 2 * images)
+    split = dataclasses.replace(plain, bucketing=Bucketing(lengths, window))
+    per_epoch = images // size
+    drawn, sorted_, again = (first(s, per_epoch, batch_size=size, seed=seed) for s in (plain, split, split))
+    assert [b.captions.tolist() for b in sorted_] == [b.captions.tolist() for b in again]
+    for start in range(0, per_epoch, window):
+        own, other = drawn[start : start + window], sorted_[start : start + window]
+        assert sorted(np.concatenate([b.captions for b in own])) == sorted(np.concatenate([b.captions for b in other]))
+        ranges = sorted((int(lengths[b.captions].min()), int(lengths[b.captions].max())) for b in other)
+        assert all(low[1] <= high[0] for low, high in itertools.pairwise(ranges)), "no length in two far batches"
+    for batch in sorted_:
+        assert split.caption_image[batch.captions].tolist() == batch.images.tolist()

@@ -52,6 +52,7 @@ def test_facts_are_known_from_the_config_alone(folder: Path, tmp_path: Path) -> 
         "vocabulary": model.config.vocab_size,
         "context": 24,
         "tokens": 6,
+        "prompt": 0,
     }
 
 
@@ -75,6 +76,37 @@ def test_losses_are_those_of_transformers(folder: Path, prefix: int) -> None:
     assert losses.shape == tokens.shape
     assert not losses[tokens < 0].any()
     torch.testing.assert_close(losses.sum() / (tokens >= 0).sum(), reference_loss(folder, given, tokens))
+
+
+def test_a_prompt_is_read_and_not_predicted(folder: Path) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    bare, model = loaded(folder), loaded(folder, prompt="red white")
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    asked = tokenizer.encode("red white", add_special_tokens=False)
+    tokens, given = token_rows(bare, CAPTIONS), torch.randn(3, 2, 16)
+    # A prompt is what a longer prefix that ends with the prompt's embeddings would be.
+    longer = torch.cat([given, words_of(folder)[asked].expand(3, -1, -1)], dim=1)
+    torch.testing.assert_close(model.losses(given, tokens), bare.losses(longer, tokens))
+    assert model.continuations(given, 4) == bare.continuations(longer, 4)
+    assert not torch.allclose(model.losses(given, tokens), bare.losses(given, tokens))
+    spec = EncoderSpec(f"local:{folder}", options={"max_tokens": 6, "prompt": "red white"})
+    info, plain = CausalLmScheme().describe(spec, "tokens"), CausalLmScheme().describe(EncoderSpec(spec.id), "tokens")
+    assert info.language and info.language.prompt == len(asked)
+    assert info.transform != plain.transform, "what is learned behind a prompt is another cell"
+    with FlopCounterMode(display=False) as step:
+        model.losses(given.requires_grad_(), tokens).sum().backward()
+    assert model.shape.step_flops(3, 2) == step.get_total_flops()
+
+
+def test_captions_have_the_tokens_that_they_have_behind_the_prompt(folder: Path) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    begun = tokenizer.encode("red", add_special_tokens=False)
+    whole = tokenizer.encode("red blue", add_special_tokens=False)
+    assert whole[: len(begun)] == begun
+    assert loaded(folder, prompt="red").numbers(["blue"]) == [whole[len(begun) :]]
+    long = loaded(folder, tokens=3, prompt="red").numbers(["blue green white"])
+    assert [len(row) for row in long] == [2], "cut so that an end token still fits"
 
 
 def test_the_gradient_reaches_the_prefix_and_nothing_else(folder: Path) -> None:

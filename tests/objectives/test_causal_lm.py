@@ -1,5 +1,6 @@
 """The causal loss of captions: transformers' own, its gradient, and its FLOPs in closed form."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from harness.connectors.linear import Linear
 from harness.connectors.prefix import Prefix
 from harness.contract.connector import Connector, ConnectorKind, Dims, prefix_length
 from harness.contract.language import Language
-from harness.contract.objective import ObjectiveSetting, ScalesTargets
+from harness.contract.objective import CostsByBatch, ObjectiveSetting, ScalesTargets, StackedObjective
 from harness.contract.split import Batch, Split
 from harness.errors import HarnessError
 from harness.objectives.causal_lm import CausalLm, CausalLmKind
@@ -91,6 +92,49 @@ def test_flops_of_a_step_in_closed_form(folder: Path, batch: Batch, kind: Connec
     spent = counted(lambda: objective.loss(connector, PAIR, batch).backward())
     closed = kind.step_flops(dims, len(batch)) + sum(kind_for(folder, kind).step_flops(dims, PAIR, len(batch)).values())
     assert closed == pytest.approx(spent, rel=0.005)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_padding_that_is_not_read_changes_neither_loss_nor_gradient(
+    folder: Path, batch: Batch, kind: ConnectorKind
+) -> None:
+    dims, whole = Dims(8, 16), kind_for(folder, kind)
+    short = replace(whole, language=replace(whole.language, trimmed=True))
+    setting = ObjectiveSetting(pairs=(PAIR,), direction="image_to_text", device=CPU)
+    found = []
+    for objective in (whole, short):
+        tensors = kind.init(dims, torch.Generator().manual_seed(1))
+        loss = objective(setting).loss(Connector(kind, tensors), PAIR, batch)
+        loss.backward()
+        found.append([loss, *(tensor.grad for tensor in tensors.values())])
+    torch.testing.assert_close(*found)
+    assert batch.longest("lm") == int((token_rows(loaded(folder), CAPTIONS) >= 0).sum(1).max())
+    narrow = Batch(batch.images[:1], batch.captions[:1], batch.split, CPU)
+    connector = Connector(kind, kind.init(dims, torch.Generator().manual_seed(1)))
+    assert isinstance(short, CostsByBatch)
+    for objective, least in ((whole, False), (short, True)):
+        made = objective(setting)
+        spent = counted(lambda made=made: made.loss(connector, PAIR, narrow).backward())
+        closed = sum(objective.batch_flops(dims, PAIR, narrow).values())
+        assert closed + kind.step_flops(dims, 1) == pytest.approx(spent, rel=0.005)
+        assert (closed < sum(objective.step_flops(dims, PAIR, 1).values())) is least
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_pairs_of_equal_shape_share_a_forward_and_keep_their_losses(folder: Path, kind: ConnectorKind) -> None:
+    at, rng, model = np.arange(len(CAPTIONS)), np.random.default_rng(0), loaded(folder)
+    images = tables({name: rng.standard_normal((len(CAPTIONS), 8)) for name in ("i", "j")})
+    tokens = {name: Rows(token_rows(model, CAPTIONS)) for name in ("lm", "other")}
+    batch = Batch(at, at, Split(images, {}, at, at, at, token_banks=tokens), CPU)
+    language = Language(dict.fromkeys(tokens, model.shape), prefix_length(kind), lambda name, device: model)
+    pairs = [(image, text) for image in ("i", "j") for text in tokens]
+    setting = ObjectiveSetting(pairs=tuple(pairs), direction="image_to_text", device=CPU)
+    objective = CausalLm.of_language(language)(setting)
+    assert isinstance(objective, StackedObjective)
+    own = [kind.init(Dims(8, 16), torch.Generator().manual_seed(seed)) for seed in range(len(pairs))]
+    stacked = Connector(kind, {name: torch.stack([tensors[name] for tensors in own]) for name in own[0]})
+    alone = [objective.loss(Connector(kind, tensors), pair, batch) for tensors, pair in zip(own, pairs, strict=True)]
+    torch.testing.assert_close(objective.stacked_loss(stacked, pairs, batch), torch.stack(alone))
 
 
 def test_mapped_rows_should_be_as_long_as_words(folder: Path) -> None:

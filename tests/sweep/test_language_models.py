@@ -35,6 +35,7 @@ def test_what_is_not_written_is_for_language_models(colours: Project) -> None:
     ("override", "message"),
     [
         ('text_encoders=["packaged:glove50"]', "text_encoders and language_models are both given"),
+        ("connector.bucket_batches=0", "connector.bucket_batches"),
         ("connector.direction=text_to_image", "connector.direction is image_to_text"),
         ('language_models=["packaged:glove50"]', "'packaged:glove50' is no language model"),
         ("language_models=[{id: 'local:one', max_tokens: 30}]", "reads 24 tokens, fewer than start"),
@@ -95,6 +96,23 @@ def test_planned_flops_are_those_that_are_booked(colours: Project, one_thread: N
         booked[cell.label] = booked.get(cell.label, 0.0) + record.ledger.total
     for label, estimate in estimates(plan).items():
         assert estimate.flops and estimate.flops["total"] == pytest.approx(booked[label], rel=0.005)
+
+
+def test_bucketed_batches_cost_less_than_planned_and_learn_the_same(colours: Project, one_thread: None) -> None:
+    from harness.sweep.estimates import estimates
+
+    found, tokens = [], "language_models=[{id: 'local:one', max_tokens: 12}]"
+    for batches in (1, 2):
+        plan, store = colours.run(
+            "colours.yaml", tokens, f"connector.bucket_batches={batches}", "methods.ape.batch_size=12"
+        )
+        record = store.record(plan.cells[0].key)
+        planned = estimates(plan)["ape"].flops
+        assert planned
+        found.append((record.ledger.flops["logits"] / planned["logits"], record.metrics[0].score, record.key))
+    (whole, score, key), (part, bucketed, other) = found
+    assert whole == pytest.approx(1.0, rel=0.005) and part < 0.9
+    assert bucketed == pytest.approx(score, rel=0.2) and key != other
 
 
 def test_every_query_is_kept_with_its_image(colours: Project, one_thread: None) -> None:
