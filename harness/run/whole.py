@@ -70,7 +70,9 @@ def parsed(blobs: Blobs, model: type[R], name: str) -> R:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        # A damaged name may hold anything, and an error is one line.
+        parts = [str(part) for part in first["loc"]]
+        field = ".".join(part if part.isprintable() else ascii(part) for part in parts)
         raise damaged(blobs, name, f"field {field}: {first['msg']}") from error
 
 

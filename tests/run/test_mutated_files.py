@@ -165,6 +165,15 @@ def test_a_manifest_with_a_field_changed(run: Path, data: st.DataObject) -> None
         assert "\n" not in str(error)
 
 
+def test_a_field_with_a_broken_name_is_one_line(run: Path) -> None:
+    values = json.loads((run / "manifest.json").read_bytes())
+    del values[CHECKSUM]
+    changed = json.dumps(values | {"two\nlines": None}).encode()
+    with pytest.raises(Damaged, match=r"field 'two\\nlines': Extra inputs") as found:
+        RunStore("", Changed(run, "manifest.json", changed)).manifest()
+    assert "\n" not in str(found.value)
+
+
 @given(st.data())
 @MANY
 def test_the_description_of_a_bank_changed(
