@@ -161,6 +161,6 @@ def test_every_command_that_a_document_shows_can_be_given(document: Path) -> Non
         if shown := re.match(r"\s*harness ([a-z][a-z-]*)(.*)", line):
             verb, rest = shown[1], shown[2].partition("#")[0]
             assert verb in verbs, line
-            known = {option for parameter in verbs[verb].params for option in parameter.opts}
+            known = {option for own in verbs[verb].params for option in (*own.opts, *own.secondary_opts)}
             for option in re.findall(r"(?<!\S)(--[a-z-]+)", rest):
                 assert option in known, line

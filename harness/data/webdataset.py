@@ -156,7 +156,7 @@ def _row(sample: _Sample, config: WebDatasetConfig) -> PictureRow:
     if ending is None:
         what = f"sample {sample.key!r} has no picture among {', '.join(sample.members)}"
         raise HarnessError(what, where=where, fix=f"a member that ends in {', '.join(sorted(SUFFIXES))}")
-    said = _Said(sample)
+    said = _SampleText(sample)
     texts = [said.value(field) for field in _listed(config.captions)]
     return PictureRow(
         name=name,
@@ -174,7 +174,7 @@ def _open(sample: _Sample, ending: str) -> Image:
 
 
 @dataclass
-class _Said:
+class _SampleText:
     """What the text members of a sample say; JSON is read once."""
 
     sample: _Sample
