@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from harness.cli.tally import Tally
+from harness.cli.tally import Tally, Waiting
 from harness.contract.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import TextIO
 
@@ -208,7 +208,7 @@ class CellEvents(Tally):
     """
 
     def __init__(self, store: RunStore, *, higher_is_better: bool) -> None:
-        super().__init__({}, 0, higher_is_better)
+        super().__init__(Waiting({}, 0, higher_is_better))
         self._store, self._higher = store, higher_is_better
 
     def finished(self, record: CellRecord) -> None:
@@ -221,25 +221,14 @@ class JsonLines(Tally):
     """Counts cells and prints events.
 
     Args:
-        cells: Label -> cells to run now.
-        done_before: Cells that were done already.
-        higher_is_better: Sign of the selection metric.
+        waiting: What is to run.
         store: The run.
         name: Its name.
-        flops: Label -> FLOPs of one cell, where that is known beforehand.
     """
 
-    def __init__(
-        self,
-        cells: Mapping[str, int],
-        done_before: int,
-        higher_is_better: bool,
-        store: RunStore,
-        name: str,
-        flops: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(cells, done_before, higher_is_better, flops)
-        self._store, self._name, self._higher = store, name, higher_is_better
+    def __init__(self, waiting: Waiting, store: RunStore, name: str) -> None:
+        super().__init__(waiting)
+        self._store, self._name, self._higher = store, name, waiting.higher_is_better
         self._begun = self._told = time.monotonic()
 
     def __enter__(self) -> JsonLines:

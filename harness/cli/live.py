@@ -11,11 +11,11 @@ from rich.text import Text
 from harness.cli.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
 
     from rich.console import Console
 
+    from harness.cli.tally import Waiting
     from harness.run.records import CellRecord
 
 PLAIN_EVERY_S = 10.0
@@ -26,22 +26,12 @@ class LiveLine(Tally):
     """Counts cells and shows one line: done, failed, running, time left, best pair so far.
 
     Args:
-        cells: Label -> cells to run now.
-        done_before: Cells that were done already.
-        higher_is_better: Sign of the selection metric.
+        waiting: What is to run.
         console: Where to draw.
-        flops: Label -> FLOPs of one cell, where that is known beforehand.
     """
 
-    def __init__(
-        self,
-        cells: Mapping[str, int],
-        done_before: int,
-        higher_is_better: bool,
-        console: Console,
-        flops: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(cells, done_before, higher_is_better, flops)
+    def __init__(self, waiting: Waiting, console: Console) -> None:
+        super().__init__(waiting)
         self._console = console
         self._printed = time.monotonic()
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._text, transient=True)
@@ -71,14 +61,12 @@ class EndLine(Tally):
     """Counts cells and prints one line at the end.
 
     Args:
-        cells: Label -> cells to run now.
-        done_before: Cells that were done already.
-        higher_is_better: Sign of the selection metric.
+        waiting: What is to run.
         console: Where to print.
     """
 
-    def __init__(self, cells: Mapping[str, int], done_before: int, higher_is_better: bool, console: Console) -> None:
-        super().__init__(cells, done_before, higher_is_better)
+    def __init__(self, waiting: Waiting, console: Console) -> None:
+        super().__init__(waiting)
         self._console = console
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.common import stderr
 from harness.cli.embed import extract_with_bars
-from harness.cli.tally import Tally
+from harness.cli.tally import Tally, Waiting
 from reports.formatting import count, number, short_names
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class StageRunner:
         return stderr.status(f"stage {stage.number}: making connectors")
 
     def _listener(self, plan: Plan) -> Tally:
-        return Tally({}, 0, plan.resolved.higher_is_better)
+        return Tally(Waiting({}, 0, plan.resolved.higher_is_better))
 
     def _say(self, text: str) -> None:
         stderr.print(text, markup=False, highlight=False, soft_wrap=True)

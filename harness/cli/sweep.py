@@ -18,6 +18,7 @@ from harness.cli.common import (
 )
 from harness.cli.embed import set_damaged_aside
 from harness.cli.given import Data, MaybeFile, Names, given_sweep, keep_file
+from harness.cli.tally import Waiting
 from harness.cli.voice import JsonLinesOption, QuietOption, Voice, voice_of
 from harness.errors import HarnessError
 
@@ -94,8 +95,8 @@ def sweep(
         _warn_of_changed_sources(todo.before, todo.manifest, voice)
         if todo.cells:
             higher = todo.manifest.selection.higher_is_better
-            waiting = Counter(cell.label for cell in todo.cells)
-            tally = voice.tally(config, waiting, todo.done, higher, partial(_flops, plan))
+            cells = Counter(cell.label for cell in todo.cells)
+            tally = voice.tally(config, Waiting(cells, todo.done, higher, partial(_flops, plan)))
             with interruptible(), tally:
                 run_missing(plan, store, todo, tally, backend=backend, address=address, lock=lock)
         else:

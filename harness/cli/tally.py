@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
     from harness.run.records import CellRecord
     from harness.sweep.planned import PlannedCell
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Cells that are to run now.
+
+    Attributes:
+        cells: Label -> cells.
+        done_before: Cells that were done already.
+        higher_is_better: Sign of the selection metric.
+        flops: Label -> FLOPs of one cell, where that is known beforehand; asked for where it is used.
+    """
+
+    cells: Mapping[str, int]
+    done_before: int
+    higher_is_better: bool
+    flops: Callable[[], Mapping[str, float]] = dict
 
 
 class Tally:
@@ -20,24 +38,15 @@ class Tally:
     for a method of which none has ended, the seconds per FLOP of all others.
 
     Args:
-        cells: Label -> cells to run now.
-        done_before: Cells that were done already.
-        higher_is_better: Sign of the selection metric.
-        flops: Label -> FLOPs of one cell, where that is known beforehand.
+        waiting: What is to run.
     """
 
-    def __init__(
-        self,
-        cells: Mapping[str, int],
-        done_before: int,
-        higher_is_better: bool,
-        flops: Mapping[str, float] | None = None,
-    ) -> None:
-        self._cells, self._flops, self._before = dict(cells), flops or {}, done_before
-        self._total = sum(cells.values())
+    def __init__(self, waiting: Waiting) -> None:
+        self._cells, self._flops, self._before = dict(waiting.cells), waiting.flops(), waiting.done_before
+        self._total = sum(waiting.cells.values())
         self._seconds: dict[str, list[float]] = {}
         self._at_once = 1
-        self._sign = 1 if higher_is_better else -1
+        self._sign = 1 if waiting.higher_is_better else -1
         self._running: dict[str, PlannedCell] = {}
         self.bad: list[CellRecord] = []
         self.finished_now = 0

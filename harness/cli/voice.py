@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,10 @@ from harness.cli.embed import extract_with_bars
 from harness.cli.given import here
 from harness.cli.live import EndLine, LiveLine
 from harness.cli.report import print_report
-from harness.cli.tally import Tally
+from harness.cli.tally import Tally, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from harness.run.records import CellGlance, CellRecord
     from harness.run.store import RunStore
@@ -45,25 +46,15 @@ class Voice:
         """Make the banks that are not there."""
         return extract_with_bars(resolved)
 
-    def tally(
-        self,
-        config: Sweep,
-        cells: Mapping[str, int],
-        done: int,
-        higher: bool,
-        flops: Callable[[], Mapping[str, float]],
-    ) -> Tally:
+    def tally(self, config: Sweep, waiting: Waiting) -> Tally:
         """What listens to cells that run.
 
         Args:
             config: The sweep.
-            cells: Label -> cells to run.
-            done: Cells that are done already.
-            higher: Sign of the selection metric.
-            flops: Label -> FLOPs of one cell.
+            waiting: They.
         """
         del config
-        return LiveLine(cells, done, higher, stderr, flops())
+        return LiveLine(waiting, stderr)
 
     def nothing_to_run(self, config: Sweep, done: int, cells: int) -> None:
         """All cells are done already."""
@@ -90,17 +81,10 @@ class Quiet(Voice):
         """Without bars."""
         return resolved.extraction.missing(list(resolved.banks.values()))
 
-    def tally(
-        self,
-        config: Sweep,
-        cells: Mapping[str, int],
-        done: int,
-        higher: bool,
-        flops: Callable[[], Mapping[str, float]],
-    ) -> Tally:
+    def tally(self, config: Sweep, waiting: Waiting) -> Tally:
         """Its line is the last one."""
-        del config, flops
-        return EndLine(cells, done, higher, stderr)
+        del config
+        return EndLine(replace(waiting, flops=dict), stderr)
 
     def nothing_to_run(self, config: Sweep, done: int, cells: int) -> None:
         """It is the last line."""
@@ -114,18 +98,11 @@ class Quiet(Voice):
 class Machine(Quiet):
     """Prints events."""
 
-    def tally(
-        self,
-        config: Sweep,
-        cells: Mapping[str, int],
-        done: int,
-        higher: bool,
-        flops: Callable[[], Mapping[str, float]],
-    ) -> Tally:
+    def tally(self, config: Sweep, waiting: Waiting) -> Tally:
         """Its events."""
         from harness.cli.events import JsonLines
 
-        return JsonLines(cells, done, higher, store_of(config), config.name, flops())
+        return JsonLines(waiting, store_of(config), config.name)
 
     def nothing_to_run(self, config: Sweep, done: int, cells: int) -> None:
         """The first event, and the last one follows."""

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli.live import LiveLine
+from harness.cli.tally import Waiting
 from harness.run.records import NOTHING_SPENT, CellRecord, PairMetrics
 from harness.sweep.planned import PlannedCell
 
@@ -36,7 +37,7 @@ class Screen:
 @pytest.mark.parametrize(("higher", "best"), [(True, "i x b 0.900"), (False, "i x a 0.200")])
 def test_it_counts_what_ended_and_names_the_best_pair_by_the_metrics_sign(higher: bool, best: str) -> None:
     screen = Screen()
-    with LiveLine({"ape": 3}, 4, higher, screen.console) as line:
+    with LiveLine(Waiting({"ape": 3}, 4, higher), screen.console) as line:
         for key, score in (("a", 0.2), ("b", 0.9), ("c", 0.5)):
             line.started(cell(key))
             line.finished(record(key, score))
@@ -45,7 +46,7 @@ def test_it_counts_what_ended_and_names_the_best_pair_by_the_metrics_sign(higher
 
 def test_what_failed_is_not_done_and_is_kept_for_the_end() -> None:
     screen = Screen()
-    with LiveLine({"ape": 2}, 0, True, screen.console) as line:
+    with LiveLine(Waiting({"ape": 2}, 0, True), screen.console) as line:
         line.started(cell("a"))
         line.finished(record("a", status="failed", error="no"))
         line.started(cell("b"))
@@ -57,14 +58,14 @@ def test_what_failed_is_not_done_and_is_kept_for_the_end() -> None:
 def test_a_training_free_score_is_no_best_pair() -> None:
     """It is on another scale than the connectors' scores."""
     screen = Screen()
-    with LiveLine({"ape": 1}, 0, True, screen.console) as line:
+    with LiveLine(Waiting({"ape": 1}, 0, True), screen.console) as line:
         line.finished(record("a", 123.0, kind="score"))
     assert screen.last == "cells 1/1 done · 0 failed · 0 running"
 
 
 def test_rungs_that_are_decided_on_the_way_raise_the_total() -> None:
     screen = Screen()
-    with LiveLine({"ape": 1}, 0, True, screen.console) as line:
+    with LiveLine(Waiting({"ape": 1}, 0, True), screen.console) as line:
         for key in ("a", "b"):
             line.started(cell(key))
             line.finished(record(key, 0.5))
@@ -74,7 +75,7 @@ def test_rungs_that_are_decided_on_the_way_raise_the_total() -> None:
 
 def test_an_interrupt_still_leaves_the_count() -> None:
     screen = Screen()
-    with pytest.raises(KeyboardInterrupt), LiveLine({"ape": 5}, 1, True, screen.console) as line:
+    with pytest.raises(KeyboardInterrupt), LiveLine(Waiting({"ape": 5}, 1, True), screen.console) as line:
         line.finished(record("a", 0.1))
         raise KeyboardInterrupt
     assert "cells 2/6 done" in screen.last
@@ -82,14 +83,14 @@ def test_an_interrupt_still_leaves_the_count() -> None:
 
 def test_no_rich_markup_is_read_out_of_names() -> None:
     screen = Screen()
-    with LiveLine({"ape": 1}, 0, True, screen.console) as line:
+    with LiveLine(Waiting({"ape": 1}, 0, True), screen.console) as line:
         line.finished(record("a", 0.5, metrics=[PairMetrics(image="[red]i", text="t[/]", score=0.5)]))
     assert "best [red]i x t[/] 0.500" in screen.last
 
 
 def test_before_the_first_cell_it_says_that_workers_start() -> None:
     screen = Screen()
-    with LiveLine({"ape": 2}, 0, True, screen.console):
+    with LiveLine(Waiting({"ape": 2}, 0, True), screen.console):
         pass
     assert screen.last == "cells 0/2 done · 0 failed · 0 running · starting workers"
 
@@ -97,7 +98,8 @@ def test_before_the_first_cell_it_says_that_workers_start() -> None:
 def test_the_time_left_counts_what_has_run_and_not_the_wait_before_it() -> None:
     """Two of four cells at 30 s each are left for ape; hyma, of which none has run, costs ten times its FLOPs."""
     screen = Screen()
-    with LiveLine({"ape": 4, "hyma": 1}, 0, True, screen.console, {"ape": 1e9, "hyma": 1e10}) as line:
+    waiting = Waiting({"ape": 4, "hyma": 1}, 0, True, lambda: {"ape": 1e9, "hyma": 1e10})
+    with LiveLine(waiting, screen.console) as line:
         for key in ("a", "b"):
             line.started(cell(key))
             line.finished(record(key, 0.5, wall_s=30.0))
@@ -106,7 +108,7 @@ def test_the_time_left_counts_what_has_run_and_not_the_wait_before_it() -> None:
 
 def test_cells_that_run_at_once_share_the_time_left() -> None:
     screen = Screen()
-    with LiveLine({"ape": 4}, 0, True, screen.console) as line:
+    with LiveLine(Waiting({"ape": 4}, 0, True), screen.console) as line:
         for key in ("a", "b"):
             line.started(cell(key))
         for key in ("a", "b"):
