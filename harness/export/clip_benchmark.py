@@ -4,9 +4,11 @@
 command line with one more model type. It takes a folder that ``harness export`` wrote.
 """
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -110,7 +112,7 @@ def register() -> None:
         HarnessError: The package is not installed.
     """
     try:
-        from clip_benchmark import models
+        models: Any = importlib.import_module("clip_benchmark.models")
     except ImportError as error:
         what = f"CLIP_benchmark cannot be imported: {error}"
         raise HarnessError(what, fix='pip install "stitch-harness[clip-benchmark]"') from error
@@ -127,8 +129,7 @@ def _accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> lis
 
 def _mend_accuracy() -> None:
     """Version 1.6.2 takes the float of an array with one entry, which numpy 2.4 refuses: then it is computed anew."""
-    from clip_benchmark.metrics import zeroshot_classification
-
+    zeroshot_classification: Any = importlib.import_module("clip_benchmark.metrics.zeroshot_classification")
     try:
         zeroshot_classification.accuracy(torch.eye(2), torch.arange(2))
     except TypeError:
@@ -139,9 +140,8 @@ def main() -> None:
     """The benchmark's command line, with one more model type."""
     try:
         register()
-        from clip_benchmark.cli import main as benchmark
-
-        benchmark()
+        benchmark: Any = importlib.import_module("clip_benchmark.cli")
+        benchmark.main()
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from error
