@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.cli.tally import Waiting
-    from harness.run.records import CellRecord
+    from harness.sweep.planned import PlannedCell
 
 PLAIN_EVERY_S = 10.0
 """Seconds between lines where the output is not a terminal."""
@@ -46,9 +46,9 @@ class LiveLine(Tally):
             self._live.stop()
         self._console.print(self._text(), soft_wrap=True)
 
-    def finished(self, record: CellRecord) -> None:
-        """A cell's record is on disk."""
-        super().finished(record)
+    def started(self, cell: PlannedCell) -> None:
+        """A cell began to run: a plain line is printed now, and not when the one before it ended, so that it counts."""
+        super().started(cell)
         if not self._console.is_terminal and time.monotonic() - self._printed > PLAIN_EVERY_S:
             self._printed = time.monotonic()
             self._console.print(self._text(), soft_wrap=True)

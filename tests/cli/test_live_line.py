@@ -73,6 +73,17 @@ def test_rungs_that_are_decided_on_the_way_raise_the_total() -> None:
     assert screen.last.startswith("cells 2/3 done · 0 failed · 1 running")
 
 
+def test_a_plain_line_counts_the_cell_that_follows_the_one_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.cli.live.PLAIN_EVERY_S", -1.0)
+    screen = Screen()
+    with LiveLine(Waiting({"ape": 3}, 0, True), screen.console) as line:
+        line.started(cell("a"))
+        line.started(cell("b"))
+        line.finished(record("a", 0.5))
+        line.started(cell("c"))
+        assert screen.last.startswith("cells 1/3 done · 0 failed · 2 running")
+
+
 def test_an_interrupt_still_leaves_the_count() -> None:
     screen = Screen()
     with pytest.raises(KeyboardInterrupt), LiveLine(Waiting({"ape": 5}, 1, True), screen.console) as line:
